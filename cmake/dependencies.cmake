@@ -1,0 +1,28 @@
+# What the floors link. LibTorch comes from the PyPI wheel in .venv unless Torch_DIR says otherwise.
+if(NOT DEFINED Torch_DIR)
+  file(GLOB torch_dirs ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch/share/cmake/Torch)
+  list(LENGTH torch_dirs torch_dirs_found)
+  if(torch_dirs_found EQUAL 0)
+    message(FATAL_ERROR "LibTorch not found: no torch wheel in .venv.\nhint: run scripts/setup, or give -DTorch_DIR=")
+  endif()
+  list(GET torch_dirs 0 Torch_DIR)
+endif()
+find_package(Torch REQUIRED)
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(yaml-cpp REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(Threads REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
+
+# Third-party headers are SYSTEM: their warnings are not ours.
+add_library(dsmoe_torch INTERFACE)
+target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES})
+target_include_directories(dsmoe_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+
+# The wheel ships an fmt of its own, newer than the system's spdlog wants; only console.cpp sees spdlog,
+# in a target that does not see the wheel's headers.
+add_library(dsmoe_spdlog INTERFACE)
+target_link_libraries(dsmoe_spdlog INTERFACE spdlog::spdlog)
+
+install(TARGETS dsmoe_torch dsmoe_spdlog EXPORT dsmoe)

@@ -1,0 +1,15 @@
+# dsmoe_floor(NAME LINK lib...): the sources of the current folder as the static library dsmoe_NAME.
+function(dsmoe_floor name)
+  cmake_parse_arguments(arg "" "" "LINK;PRIVATE_LINK;EXCLUDE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp)
+  foreach(file IN LISTS arg_EXCLUDE)
+    list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  endforeach()
+  add_library(dsmoe_${name} STATIC ${sources})
+  add_library(dsmoe::${name} ALIAS dsmoe_${name})
+  set_target_properties(dsmoe_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(dsmoe_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
+                                                  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/dsmoe>)
+  target_link_libraries(dsmoe_${name} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
+  install(TARGETS dsmoe_${name} EXPORT dsmoe)
+endfunction()

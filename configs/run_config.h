@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "configs/model_config.h"
+
+namespace dsmoe::config {
+
+enum class Precision { kFp32, kFp64, kBf16 };
+enum class ScheduleKind { kStep, kCosine, kLinear, kConstant, kWsd };
+enum class BalanceScope { kSequence, kPool, kGlobalBatch };
+enum class DropKind { kNone, kDevice };
+
+/// run: what this run is called, where it leaves its files, how it computes.
+struct RunSection {
+  std::string name = "run";
+  std::string directory = "runs";
+  int64_t seed = 1;
+  std::string device = "cpu";
+  Precision precision = Precision::kFp32;
+  int64_t threads = 0;  ///< per rank; 0: auto = cores of this host / ranks on it
+  std::string resume = "auto";  ///< auto | never | a step directory
+  std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume
+};
+
+/// parallel: the layout. world = pipeline * expert * replicas; replicas is what remains.
+struct ParallelConfig {
+  int64_t expert = 1;
+  int64_t pipeline = 1;
+  int64_t zero = 0;
+  std::string backend = "auto";  ///< auto | local | mpi
+};
+
+/// One named source of documents.
+struct DataSource {
+  std::string path;
+  double weight = 1.0;
+  std::string name;
+};
+
+struct DataConfig {
+  std::string tokenizer = "byte";
+  int64_t sequence_length = 256;
+  std::vector<DataSource> train;
+  std::vector<DataSource> eval;
+};
+
+/// batch: the global batch, what one rank takes at a time, and the pool of device-level dropping.
+struct BatchConfig {
+  int64_t sequences = 64;
+  int64_t micro_sequences = 8;
+  int64_t pool = 1;
+  int64_t ramp_from = 0;          ///< sequences at step 1; 0: no ramp
+  int64_t ramp_steps = 0;         ///< steps over which the batch grows linearly to `sequences`
+};
+
+struct OptimizerConfig {
+  double lr = 2.0e-3;
+  std::pair<double, double> betas{0.9, 0.95};
+  double eps = 1.0e-8;
+  double weight_decay = 0.1;
+  double clip_norm = 1.0;   ///< 0: no clipping
+  int64_t max_skipped = 10; ///< non-finite steps in a row that stop the run
+};
+
+/// schedule: length in steps or in tokens (exactly one is non-zero), and the learning rate's shape.
+struct ScheduleConfig {
+  int64_t steps = 0;
+  int64_t tokens = 0;
+  int64_t warmup_steps = 0;
+  ScheduleKind kind = ScheduleKind::kStep;
+  std::vector<double> at{0.6, 0.9};  ///< fractions of the run's tokens, kind: step
+  double factor = 0.316;             ///< multiplies the rate at each of `at`
+  double min_ratio = 0.0;            ///< final rate / peak, kinds cosine, linear and wsd
+  double decay_fraction = 0.2;       ///< the last part of the run that decays, kind: wsd
+};
+
+/// balance: alpha_1, alpha_2, alpha_3 of V2 (23), (26), (29).
+struct BalanceConfig {
+  double expert = 0.003;
+  double device = 0.05;
+  double communication = 0.02;
+  BalanceScope scope = BalanceScope::kSequence;
+};
+
+/// drop: device-level token dropping, V2 section 2.2.4.
+struct DropConfig {
+  DropKind kind = DropKind::kDevice;
+  double capacity = 1.0;
+  double protected_fraction = 0.1;  ///< key: protected
+};
+
+struct CheckpointConfig {
+  int64_t every = 500;  ///< steps; 0: only at the end
+  int64_t keep = 2;
+  int64_t permanent_every = 0;
+};
+
+struct LogConfig {
+  int64_t every = 10;
+  bool tensorboard = true;
+};
+
+struct EvalConfig {
+  int64_t every = 250;  ///< steps; 0: only at the end
+  int64_t batches = 20;
+  bool drop = false;
+};
+
+/// Everything that was asked for, resolved: every default stands here as a value.
+struct RunConfig {
+  RunSection run;
+  ModelConfig model;
+  ParallelConfig parallel;
+  DataConfig data;
+  BatchConfig batch;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  BalanceConfig balance;
+  DropConfig drop;
+  CheckpointConfig checkpoint;
+  LogConfig log;
+  EvalConfig eval;
+};
+
+}  // namespace dsmoe::config

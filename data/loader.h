@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "configs/run_config.h"
+#include "data/token_batch.h"
+
+namespace dsmoe::data {
+
+/// A range [begin, end) of global sequence numbers.
+struct SequenceRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// Training sequences by global sequence number: a pure function of (config.data, seed, number), the same on any
+/// layout. Packs documents (BOS document EOS) to rows of sequence_length tokens; reads ahead in a thread.
+class Loader {
+ public:
+  /// Opens and indexes every source. Throws DataError naming the file and the line.
+  Loader(const config::DataConfig& config, int64_t seed);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// The sequences of `range`, in order; an empty range gives a batch of zero rows.
+  [[nodiscard]] TokenBatch load(SequenceRange range);
+  /// Tells the reading thread which range will be asked for next; optional, and wrong guesses cost only time.
+  void prefetch(SequenceRange range);
+
+  /// Sequences in one pass over all sources, rounded up.
+  [[nodiscard]] int64_t sequences_per_epoch() const;
+  /// A short hash of the sources' names, sizes and contents: a resumed run refuses another corpus.
+  [[nodiscard]] std::string fingerprint() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dsmoe::data

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace dsmoe::data {
+
+/// A target that carries no loss.
+inline constexpr int64_t kNoTarget = -100;
+
+/// Some sequences of equal length. B sequences, T positions; B = 0 is a legal, empty batch.
+struct TokenBatch {
+  at::Tensor inputs_BT;   ///< int64; positions after a sequence's end hold any valid id
+  at::Tensor targets_BT;  ///< int64, the token after each input; kNoTarget: no loss there
+  at::Tensor valid_BT;    ///< bool, false on padding; undefined: no padding
+  std::vector<int64_t> sequence_numbers;  ///< global number of each sequence, B values
+};
+
+}  // namespace dsmoe::data

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dsmoe::data {
+
+/// Text to token ids and back.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  [[nodiscard]] virtual std::vector<int64_t> encode(std::string_view text) const = 0;
+  /// Bytes of the ids, special tokens left out.
+  [[nodiscard]] virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
+  [[nodiscard]] virtual int64_t vocab_size() const = 0;
+  [[nodiscard]] virtual int64_t bos() const = 0;
+  [[nodiscard]] virtual int64_t eos() const = 0;
+  /// The content of the `tokenizer.json` that Hugging Face reads as the same tokenizer.
+  [[nodiscard]] virtual std::string to_json() const = 0;
+};
+
+/// `byte` (id = byte, 256 BOS, 257 EOS, 258 PAD). Throws ConfigError on an unknown name.
+[[nodiscard]] std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
+
+}  // namespace dsmoe::data
