@@ -21,8 +21,8 @@ struct RunSection {
   int64_t seed = 1;
   std::string device = "cpu";
   Precision precision = Precision::kFp32;
-  int64_t threads = 0;  ///< per rank; 0: auto = cores of this host / ranks on it
-  std::string resume = "auto";  ///< auto | never | a step directory
+  int64_t threads = 0;                    ///< per rank; 0: auto = cores of this host / ranks on it
+  std::string resume = "auto";            ///< auto | never | a step directory
   std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume
 };
 
@@ -53,8 +53,8 @@ struct BatchConfig {
   int64_t sequences = 64;
   int64_t micro_sequences = 8;
   int64_t pool = 1;
-  int64_t ramp_from = 0;          ///< sequences at step 1; 0: no ramp
-  int64_t ramp_steps = 0;         ///< steps over which the batch grows linearly to `sequences`
+  int64_t ramp_from = 0;   ///< sequences at step 1; 0: no ramp
+  int64_t ramp_steps = 0;  ///< steps over which the batch grows linearly to `sequences`
 };
 
 struct OptimizerConfig {
@@ -62,8 +62,8 @@ struct OptimizerConfig {
   std::pair<double, double> betas{0.9, 0.95};
   double eps = 1.0e-8;
   double weight_decay = 0.1;
-  double clip_norm = 1.0;   ///< 0: no clipping
-  int64_t max_skipped = 10; ///< non-finite steps in a row that stop the run
+  double clip_norm = 1.0;    ///< 0: no clipping
+  int64_t max_skipped = 10;  ///< non-finite steps in a row that stop the run
 };
 
 /// schedule: length in steps or in tokens (exactly one is non-zero), and the learning rate's shape.

@@ -9,8 +9,9 @@
 
 namespace dsmoe::data {
 
-/// Windows of held-out documents, every token after BOS predicted exactly once (design 8.7): a document longer than
-/// the window goes on in windows that overlap by one token. Rows are padded to the longest of their batch.
+/// Windows of held-out documents, every token after BOS predicted exactly once (design 8.7): a
+/// document longer than the window goes on in windows that overlap by one token. Rows are padded to
+/// the longest of their batch.
 class EvalSet {
  public:
   /// window: predicted tokens per row. Throws DataError on a missing, empty or malformed file.
@@ -19,7 +20,8 @@ class EvalSet {
   [[nodiscard]] int64_t num_windows() const;
   /// Rows [begin, end), clipped to num_windows().
   [[nodiscard]] TokenBatch load(int64_t begin, int64_t end) const;
-  /// UTF-8 bytes of text whose last token is predicted within windows [0, end): the denominator of bits per byte.
+  /// UTF-8 bytes of text whose last token is predicted within windows [0, end): the denominator of
+  /// bits per byte.
   [[nodiscard]] int64_t text_bytes(int64_t end) const;
 
  private:

@@ -15,8 +15,9 @@ struct SequenceRange {
   int64_t end = 0;
 };
 
-/// Training sequences by global sequence number: a pure function of (config.data, seed, number), the same on any
-/// layout. Packs documents (BOS document EOS) to rows of sequence_length tokens; reads ahead in a thread.
+/// Training sequences by global sequence number: a pure function of (config.data, seed, number),
+/// the same on any layout. Packs documents (BOS document EOS) to rows of sequence_length tokens;
+/// reads ahead in a thread.
 class Loader {
  public:
   /// Opens and indexes every source. Throws DataError naming the file and the line.
@@ -27,7 +28,8 @@ class Loader {
 
   /// The sequences of `range`, in order; an empty range gives a batch of zero rows.
   [[nodiscard]] TokenBatch load(SequenceRange range);
-  /// Tells the reading thread which range will be asked for next; optional, and wrong guesses cost only time.
+  /// Tells the reading thread which range will be asked for next; optional, and wrong guesses cost
+  /// only time.
   void prefetch(SequenceRange range);
 
   /// Sequences in one pass over all sources, rounded up.

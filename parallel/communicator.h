@@ -21,9 +21,9 @@ class Work {
   virtual void wait() = 0;
 };
 
-/// One member of a group of ranks. All calls are collective over the group: every rank makes the same calls in the
-/// same order, also with zero rows. Tensors are contiguous and on the group's device. Throws CommError with
-/// operation, group, rank and size; c10::Error on wrong shapes.
+/// One member of a group of ranks. All calls are collective over the group: every rank makes the
+/// same calls in the same order, also with zero rows. Tensors are contiguous and on the group's
+/// device. Throws CommError with operation, group, rank and size; c10::Error on wrong shapes.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -32,8 +32,9 @@ class Communicator {
   /// The group's name in messages and counters: "world", "ep", "expert_replicas".
   [[nodiscard]] virtual const std::string& name() const = 0;
 
-  /// Rows (dim 0) input_split_sizes[r] of `input`, in rank order, go to rank r; output_split_sizes[r] rows of `output`
-  /// come from rank r. Any dtype; counts are rows, so only the number of rows is limited to 2^31 - 1.
+  /// Rows (dim 0) input_split_sizes[r] of `input`, in rank order, go to rank r;
+  /// output_split_sizes[r] rows of `output` come from rank r. Any dtype; counts are rows, so only
+  /// the number of rows is limited to 2^31 - 1.
   virtual std::unique_ptr<Work> all_to_all_async(at::Tensor& output, const at::Tensor& input,
                                                  c10::IntArrayRef output_split_sizes,
                                                  c10::IntArrayRef input_split_sizes) = 0;
@@ -48,7 +49,8 @@ class Communicator {
   virtual void broadcast(at::Tensor& tensor, int64_t root) = 0;
   virtual void barrier() = 0;
   /// The ranks with the same color form a new group, ordered by key.
-  [[nodiscard]] virtual std::unique_ptr<Communicator> split(int64_t color, int64_t key, const std::string& name) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Communicator> split(int64_t color, int64_t key,
+                                                            const std::string& name) = 0;
 };
 
 }  // namespace dsmoe::parallel

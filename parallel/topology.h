@@ -4,7 +4,8 @@
 
 namespace dsmoe::parallel {
 
-/// Where this rank stands. world = expert * replicas; the ranks of an expert-parallel group are consecutive.
+/// Where this rank stands. world = expert * replicas; the ranks of an expert-parallel group are
+/// consecutive.
 struct Topology {
   int64_t world = 1;
   int64_t rank = 0;
