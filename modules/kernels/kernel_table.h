@@ -1,0 +1,51 @@
+#pragma once
+
+#include <c10/util/BFloat16.h>
+
+#include <cstdint>
+
+namespace dsmoe::nn::kernels {
+
+/// The type in which a kernel for T computes and keeps statistics.
+template <class T>
+struct Opmath {
+  using type = T;
+};
+template <>
+struct Opmath<c10::BFloat16> {
+  using type = float;
+};
+template <class T>
+using opmath_t = typename Opmath<T>::type;
+
+/// Row kernels on contiguous host memory, one thread each: the caller splits the rows over threads.
+/// Built once per instruction set; `kernels<T>()` gives the set that this CPU runs.
+template <class T>
+struct KernelTable {
+  /// y = x / sqrt(mean(x^2) + eps) * weight per row of `dim`; rstd gets the factor of each row.
+  void (*rms_norm)(const T* x, const T* weight, T* y, opmath_t<T>* rstd, int64_t rows, int64_t dim,
+                   double eps);
+  /// dx is written, dweight [dim] is added to.
+  void (*rms_norm_backward)(const T* dy, const T* x, const T* weight, const opmath_t<T>* rstd,
+                            T* dx, opmath_t<T>* dweight, int64_t rows, int64_t dim);
+  /// out = scale * silu(gate) * up per row, h = [gate | up] of 2 * width; scale may be null (ones).
+  void (*swiglu)(const T* h, const opmath_t<T>* scale, T* out, int64_t rows, int64_t width);
+  /// From dout: dh, and where scale is given dscale and again out = scale * silu(gate) * up.
+  void (*swiglu_backward)(const T* dout, const T* h, const opmath_t<T>* scale, T* dh,
+                          opmath_t<T>* dscale, T* out, int64_t rows, int64_t width);
+  /// into[index[r]] += rows_in[r]; the indices of one call are distinct.
+  void (*add_rows)(T* into, const int64_t* index, const T* rows_in, int64_t rows, int64_t dim);
+  /// Per row: loss = logsumexp(logits) - logits[target], and logits becomes softmax - onehot;
+  /// target < 0: loss 0, gradient 0.
+  void (*cross_entropy)(T* logits, const int64_t* targets, double* loss, int64_t rows, int64_t vocab);
+  /// Rotates the pairs (2i, 2i+1) of `heads` vectors of `dim` at x + row * row_stride
+  /// + head * head_stride by the angles cos, sin [dim/2] of the row; sign -1 turns back.
+  void (*rotate_pairs)(T* x, const opmath_t<T>* cos, const opmath_t<T>* sin, int64_t heads,
+                       int64_t head_stride, int64_t dim, opmath_t<T> sign);
+};
+
+/// T: float, double, c10::BFloat16.
+template <class T>
+const KernelTable<T>& kernels();
+
+}  // namespace dsmoe::nn::kernels

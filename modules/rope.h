@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "configs/model_config.h"
+
+namespace dsmoe::nn {
+
+/// Angular frequency of each rotated pair, float64, [R/2]: theta^(-2i/R), interpolated by YaRN
+/// where rope_scaling is set (V2 section 3.1.4).
+[[nodiscard]] std::vector<double> rope_frequencies(const config::ModelConfig& config);
+
+/// Factor on cos and sin: mscale(mscale) / mscale(mscale_all_dim); 1 without YaRN.
+[[nodiscard]] double rope_attention_factor(const config::ModelConfig& config);
+
+/// Softmax scale of V2 (18): (d_h + d_h^R)^-1/2, times mscale(mscale_all_dim)^2 under YaRN.
+[[nodiscard]] double softmax_scale(const config::ModelConfig& config);
+
+/// cos and sin of position times frequency, [T, R/2]; float64 for a float64 model, else float32.
+struct RopeTable {
+  at::Tensor cos_TR;
+  at::Tensor sin_TR;
+};
+[[nodiscard]] RopeTable make_rope_table(const config::ModelConfig& config, int64_t positions,
+                                        at::ScalarType dtype);
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,62 @@
+#include "parallel/grad_sync.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+namespace dsmoe::parallel {
+namespace {
+
+constexpr int64_t kBlock = 1 << 16;
+
+template <class T>
+double block_sum(const T* values, int64_t count) {
+  double lanes[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    for (int64_t lane = 0; lane < 8; ++lane) {
+      const auto value = static_cast<double>(values[i + lane]);
+      lanes[lane] += value * value;
+    }
+  }
+  for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+/// Blocks of fixed size, added in order: the same bits for any number of threads.
+double sum_of_squares(const at::Tensor& flat) {
+  const int64_t blocks = (flat.numel() + kBlock - 1) / kBlock;
+  std::vector<double> sums(static_cast<size_t>(blocks));
+  AT_DISPATCH_FLOATING_TYPES(flat.scalar_type(), "sum_of_squares", [&] {
+    const auto* values = flat.const_data_ptr<scalar_t>();
+    at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        const int64_t count = std::min(kBlock, flat.numel() - b * kBlock);
+        sums[static_cast<size_t>(b)] = block_sum(values + b * kBlock, count);
+      }
+    });
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& world,
+                   Communicator& expert_replicas) {
+  if (world.size() > 1) world.all_reduce(dense, ReduceOp::kSum);
+  if (expert_replicas.size() > 1) expert_replicas.all_reduce(expert, ReduceOp::kSum);
+}
+
+double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert, Communicator& ep) {
+  at::Tensor expert_squares = at::full({1}, sum_of_squares(expert), at::kDouble);
+  if (ep.size() > 1) ep.all_reduce(expert_squares, ReduceOp::kSum);
+  return std::sqrt(sum_of_squares(dense) + expert_squares.item<double>());
+}
+
+}  // namespace dsmoe::parallel

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "parallel/communicator.h"
+
+namespace dsmoe::parallel {
+
+/// Sums gradients over the ranks that hold the same parameters: dense ones over the world, expert
+/// ones over the replicas of their experts. Sums, never averages: the objective is already divided
+/// by global counts. Collective over both groups.
+void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& world,
+                   Communicator& expert_replicas);
+
+/// L2 norm of the gradient of one process that held every parameter once; float64, the same bits on
+/// every rank. Call after sum_gradients. Collective over ep.
+[[nodiscard]] double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert,
+                                      Communicator& ep);
+
+}  // namespace dsmoe::parallel
