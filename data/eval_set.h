@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "data/corpus.h"
 #include "data/token_batch.h"
 #include "data/tokenizer.h"
 
@@ -11,27 +12,34 @@ namespace dsmoe::data {
 
 /// Windows of held-out documents, every token after BOS predicted exactly once (design 8.7): a
 /// document longer than the window goes on in windows that overlap by one token. Rows are padded to
-/// the longest of their batch.
+/// the longest of their batch. Documents and windows stand in the order of the file.
 class EvalSet {
  public:
-  /// window: predicted tokens per row. Throws DataError on a missing, empty or malformed file.
+  /// window: predicted tokens per row, at least 1. Throws DataError on a missing, empty or
+  /// malformed file.
   EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window);
 
+  [[nodiscard]] int64_t num_documents() const { return corpus_.num_documents(); }
   [[nodiscard]] int64_t num_windows() const;
-  /// Rows [begin, end), clipped to num_windows().
+  /// Rows [begin, end), clipped to num_windows(); sequence_numbers are the windows' numbers. On
+  /// padding, inputs hold EOS, targets kNoTarget and valid_BT false; no row has padding before its
+  /// last token. An empty range gives zero rows of `window` positions.
   [[nodiscard]] TokenBatch load(int64_t begin, int64_t end) const;
-  /// UTF-8 bytes of text whose last token is predicted within windows [0, end): the denominator of
-  /// bits per byte.
+  /// UTF-8 bytes of the text that windows [0, end) predict: the denominator of bits per byte.
+  /// end is clipped to num_windows(); BOS and EOS stand for no bytes.
   [[nodiscard]] int64_t text_bytes(int64_t end) const;
 
  private:
   struct Window {
-    int64_t document;
-    int64_t begin;
-    int64_t length;
+    int64_t position;    ///< of its first input, in the corpus
+    int64_t length;      ///< inputs, and as many targets
+    int64_t text_bytes;  ///< of all windows up to and with this one
   };
-  std::vector<std::vector<int64_t>> documents_;
-  std::vector<int64_t> document_bytes_;
+  void add_windows(int64_t document, const Tokenizer& tokenizer);
+
+  Corpus corpus_;
+  int64_t window_;
+  int64_t padding_id_;
   std::vector<Window> windows_;
 };
 

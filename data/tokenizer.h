@@ -20,6 +20,8 @@ class Tokenizer {
   [[nodiscard]] virtual int64_t eos() const = 0;
   /// The content of the `tokenizer.json` that Hugging Face reads as the same tokenizer.
   [[nodiscard]] virtual std::string to_json() const = 0;
+  /// The content of the `tokenizer_config.json` beside it: class and names of the special tokens.
+  [[nodiscard]] virtual std::string config_json() const = 0;
 };
 
 /// `byte` (id = byte, 256 BOS, 257 EOS, 258 PAD). Throws ConfigError on an unknown name.
