@@ -18,7 +18,6 @@ find_library(XXHASH_LIBRARY xxhash REQUIRED)
 # Third-party headers are SYSTEM: their warnings are not ours.
 add_library(dsmoe_torch INTERFACE)
 target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES})
-target_include_directories(dsmoe_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 
 # The wheel ships an fmt of its own, newer than the system's spdlog wants; only console.cpp sees spdlog,
 # in a target that does not see the wheel's headers.

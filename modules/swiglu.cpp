@@ -53,8 +53,8 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
 at::Tensor swiglu(const at::Tensor& h_NX) { return SwigluFunction::apply(h_NX); }
 
 SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size)
-    : gate_up_proj_(register_parameter("gate_up_proj",
-                                       at::empty({2 * intermediate_size, hidden_size}))),
+    : gate_up_proj_(
+          register_parameter("gate_up_proj", at::empty({2 * intermediate_size, hidden_size}))),
       down_proj_(register_parameter("down_proj", at::empty({hidden_size, intermediate_size}))) {}
 
 at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM) {

@@ -37,7 +37,8 @@ struct KernelTable {
   void (*add_rows)(T* into, const int64_t* index, const T* rows_in, int64_t rows, int64_t dim);
   /// Per row: loss = logsumexp(logits) - logits[target], and logits becomes softmax - onehot;
   /// target < 0: loss 0, gradient 0.
-  void (*cross_entropy)(T* logits, const int64_t* targets, double* loss, int64_t rows, int64_t vocab);
+  void (*cross_entropy)(T* logits, const int64_t* targets, double* loss, int64_t rows,
+                        int64_t vocab);
   /// Rotates the pairs (2i, 2i+1) of `heads` vectors of `dim` at x + row * row_stride
   /// + head * head_stride by the angles cos, sin [dim/2] of the row; sign -1 turns back.
   void (*rotate_pairs)(T* x, const opmath_t<T>* cos, const opmath_t<T>* sin, int64_t heads,

@@ -1,4 +1,5 @@
-// Plain loops that the compiler vectorises, built once per instruction set into namespace DSMOE_ISA.
+// Plain loops that the compiler vectorises, built once per instruction set into namespace
+// DSMOE_ISA.
 #include <algorithm>
 #include <cmath>
 
@@ -127,8 +128,8 @@ void rotate_pairs(T* x, const acc<T>* cos, const acc<T>* sin, int64_t heads, int
 }
 
 template <class T>
-constexpr KernelTable<T> kTable{rms_norm<T>, rms_norm_backward<T>, swiglu<T>,
-                                swiglu_backward<T>, add_rows<T>, cross_entropy<T>,
+constexpr KernelTable<T> kTable{rms_norm<T>,        rms_norm_backward<T>, swiglu<T>,
+                                swiglu_backward<T>, add_rows<T>,          cross_entropy<T>,
                                 rotate_pairs<T>};
 
 }  // namespace

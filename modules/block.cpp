@@ -1,0 +1,31 @@
+#include "modules/block.h"
+
+#include <torch/torch.h>
+
+namespace dsmoe::nn {
+
+BlockImpl::BlockImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context)
+    : layer_(layer),
+      input_layernorm_(
+          register_module("input_layernorm", RmsNorm(config.hidden_size, config.rms_norm_eps))),
+      post_attention_layernorm_(register_module("post_attention_layernorm",
+                                                RmsNorm(config.hidden_size, config.rms_norm_eps))),
+      self_attn_(register_module("self_attn", MultiHeadLatentAttention(config))) {
+  if (config.is_moe_layer(layer)) {
+    moe_ = register_module("mlp", Moe(config, context));
+  } else {
+    dense_ = register_module("mlp", SwigluMlp(config.hidden_size, config.intermediate_size));
+  }
+}
+
+BlockOutput BlockImpl::forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope,
+                               const SequenceInfo& sequences, bool dropping) {
+  const at::Tensor attended_NM = h_NM + self_attn_(input_layernorm_(h_NM), batch, rope);
+  const at::Tensor u_NM = post_attention_layernorm_(attended_NM);
+  if (dense_) return {attended_NM + dense_(u_NM), std::nullopt};
+  MoeOutput out = moe_(u_NM, sequences, dropping);
+  out.record.layer = layer_;
+  return {attended_NM + out.y_NM, std::move(out.record)};
+}
+
+}  // namespace dsmoe::nn

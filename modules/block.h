@@ -1,0 +1,37 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <optional>
+
+#include "modules/mla.h"
+#include "modules/moe.h"
+
+namespace dsmoe::nn {
+
+struct BlockOutput {
+  at::Tensor h_NM;
+  std::optional<RoutingRecord> record;  ///< of a MoE layer
+};
+
+/// One transformer layer, pre-norm: h += attention(norm(h)); h += ffn(norm(h)).
+class BlockImpl final : public torch::nn::Module {
+ public:
+  BlockImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context);
+
+  /// Collective over ep in a MoE layer, else Local.
+  BlockOutput forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope,
+                      const SequenceInfo& sequences, bool dropping);
+
+ private:
+  int64_t layer_;
+  RmsNorm input_layernorm_{nullptr};
+  RmsNorm post_attention_layernorm_{nullptr};
+  MultiHeadLatentAttention self_attn_{nullptr};
+  SwigluMlp dense_{nullptr};
+  Moe moe_{nullptr};
+};
+TORCH_MODULE(Block);
+
+}  // namespace dsmoe::nn

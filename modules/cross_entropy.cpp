@@ -1,0 +1,82 @@
+#include "modules/cross_entropy.h"
+
+#include <torch/torch.h>
+
+#include "modules/dispatch_type.h"
+#include "modules/gradient.h"
+#include "modules/kernels/kernel_table.h"
+#include "modules/row_loop.h"
+
+namespace dsmoe::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Rows whose logits are held at a time: about 16 MiB of float32.
+int64_t rows_per_chunk(int64_t vocab) {
+  constexpr int64_t kLogits = int64_t{1} << 22;
+  return std::max<int64_t>(64, kLogits / vocab);
+}
+
+/// Turns logits into softmax - onehot in place; returns the sum of the losses.
+double softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
+  at::Tensor losses = at::empty({logits_CV.size(0)}, at::kDouble);
+  const int64_t vocab = logits_CV.size(1);
+  DSMOE_DISPATCH(logits_CV, [&] {
+    auto* logits = logits_CV.mutable_data_ptr<scalar_t>();
+    const auto* targets = targets_C.const_data_ptr<int64_t>();
+    auto* loss = losses.mutable_data_ptr<double>();
+    for_rows(logits_CV.size(0), vocab, [&](int64_t b, int64_t e) {
+      kernels::kernels<scalar_t>().cross_entropy(logits + b * vocab, targets + b, loss + b, e - b,
+                                                 vocab);
+    });
+  });
+  return losses.sum().item<double>();
+}
+
+struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h_NM,
+                            const at::Tensor& weight_VM, const at::Tensor& targets_N,
+                            bool with_gradient) {
+    const at::Tensor weight = weight_VM.to(h_NM.scalar_type());
+    const int64_t chunk = rows_per_chunk(weight.size(0));
+    at::Tensor dh_NM, dweight_VM;
+    if (with_gradient) {
+      dh_NM = at::empty_like(h_NM);
+      dweight_VM = at::zeros(weight.sizes(), gradient_of(weight_VM).options());
+    }
+    double loss = 0;
+    for (int64_t begin = 0; begin < h_NM.size(0); begin += chunk) {
+      const int64_t count = std::min(chunk, h_NM.size(0) - begin);
+      const at::Tensor h_CM = h_NM.narrow(0, begin, count);
+      at::Tensor logits_CV = at::mm(h_CM, weight.t());
+      loss += softmax_loss(logits_CV, targets_N.narrow(0, begin, count));
+      if (!with_gradient) continue;
+      at::Tensor dh_CM = dh_NM.narrow(0, begin, count);
+      at::mm_out(dh_CM, logits_CV, weight);
+      add_weight_gradient(dweight_VM, logits_CV, h_CM);
+    }
+    if (with_gradient) ctx->save_for_backward({dh_NM, dweight_VM, weight_VM});
+    return at::scalar_tensor(loss, at::kDouble);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const double scale = grads[0].item<double>();
+    if (ctx->needs_input_grad(1)) gradient_of(saved[2]).add_(saved[1], scale);
+    return {saved[0] * scale, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor cross_entropy_sum(const at::Tensor& h_NM, const at::Tensor& weight_VM,
+                             const at::Tensor& targets_N) {
+  const bool with_gradient =
+      at::GradMode::is_enabled() && (h_NM.requires_grad() || weight_VM.requires_grad());
+  return CrossEntropyFunction::apply(h_NM.contiguous(), weight_VM, targets_N.contiguous(),
+                                     with_gradient);
+}
+
+}  // namespace dsmoe::nn

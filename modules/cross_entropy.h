@@ -1,0 +1,14 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace dsmoe::nn {
+
+/// Sum over the targets of -log softmax(h W^T)[target], in nats; a 0-d float64 tensor.
+/// h_NM, weight_VM, targets_N (int64, negative: no target). Logits are made for some rows at a time
+/// and never for all; where a gradient is needed the same pass makes dh and dW. dW is added to
+/// gradient_of(weight) in the backward pass. Local; zero rows give zero.
+[[nodiscard]] at::Tensor cross_entropy_sum(const at::Tensor& h_NM, const at::Tensor& weight_VM,
+                                           const at::Tensor& targets_N);
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <vector>
+
+#include "configs/model_config.h"
+#include "parallel/dispatcher.h"
+
+namespace dsmoe::nn {
+
+/// The routed experts that live on this rank, stacked: gate_up_proj [e, 2F, M], down_proj [e, M,
+/// F].
+class ExpertsImpl final : public torch::nn::Module {
+ public:
+  /// Holds experts [first, first + count) of the layer.
+  ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count);
+
+  /// Per arrived row the sum over its experts here of weight * FFN(row), in ascending expert order.
+  /// offsets: e + 1 values, the pairs of each expert. Returns rows_RM; rows without a pair are
+  /// zero. Local; differentiable in rows and weights; weight gradients are added straight to
+  /// gradient_of(parameter). Experts without a pair are skipped, their gradient stays as it is.
+  at::Tensor forward(const parallel::Dispatched& in, const std::vector<int64_t>& offsets);
+
+  [[nodiscard]] int64_t first_expert() const { return first_; }
+
+ private:
+  int64_t first_;
+  at::Tensor gate_up_proj_;
+  at::Tensor down_proj_;
+};
+TORCH_MODULE(Experts);
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,70 @@
+#include "modules/mla.h"
+
+#include <torch/torch.h>
+
+#include "modules/attention_heads.h"
+#include "modules/linear.h"
+
+namespace dsmoe::nn {
+
+at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                            const config::ModelConfig& config) {
+  return at::scaled_dot_product_attention(query, key, value, /*attn_mask=*/{}, /*dropout_p=*/0.0,
+                                          /*is_causal=*/true, softmax_scale(config))  // (18)
+      .slice(/*dim=*/3, 0, config.v_head_dim);
+}
+
+at::Tensor naive_causal_attention(const at::Tensor& query, const at::Tensor& key,
+                                  const at::Tensor& value, const config::ModelConfig& config) {
+  const at::Tensor future =
+      at::ones({query.size(2), query.size(2)}, query.options().dtype(at::kBool)).triu(1);
+  const at::Tensor scores = at::matmul(query, key.transpose(2, 3)) * softmax_scale(config);
+  const at::Tensor weights =
+      at::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
+  return at::matmul(weights, value).slice(/*dim=*/3, 0, config.v_head_dim);
+}
+
+MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelConfig& config)
+    : config_(config) {
+  const int64_t width = config.num_attention_heads * config.qk_head_dim();
+  const auto weight = [&](const char* name, int64_t out, int64_t in) {
+    return register_parameter(name, at::empty({out, in}));
+  };
+  if (config.q_lora_rank) {
+    q_a_proj_ = weight("q_a_proj", *config.q_lora_rank, config.hidden_size);
+    q_a_layernorm_ =
+        register_module("q_a_layernorm", RmsNorm(*config.q_lora_rank, config.rms_norm_eps));
+    q_b_proj_ = weight("q_b_proj", width, *config.q_lora_rank);
+  } else {
+    q_proj_ = weight("q_proj", width, config.hidden_size);
+  }
+  kv_a_proj_with_mqa_ = weight("kv_a_proj_with_mqa", config.kv_lora_rank + config.qk_rope_head_dim,
+                               config.hidden_size);
+  kv_a_layernorm_ =
+      register_module("kv_a_layernorm", RmsNorm(config.kv_lora_rank, config.rms_norm_eps));
+  kv_b_proj_ = weight("kv_b_proj",
+                      config.num_attention_heads * (config.qk_nope_head_dim + config.v_head_dim),
+                      config.kv_lora_rank);
+  o_proj_ = weight("o_proj", config.hidden_size, config.num_attention_heads * config.v_head_dim);
+}
+
+at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM) {
+  if (!config_.q_lora_rank) return linear(h_NM, q_proj_);
+  const at::Tensor latent_NQ = linear(h_NM, q_a_proj_);  // (12)
+  return linear(q_a_layernorm_(latent_NQ), q_b_proj_);   // (13)
+}
+
+at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t batch,
+                                                 const RopeTable& rope) {
+  if (h_NM.size(0) == 0) return h_NM;
+  const auto down = linear(h_NM, kv_a_proj_with_mqa_)
+                        .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
+  const at::Tensor& latent_NC = down[0];                                    // (9)
+  const at::Tensor kv_NX = linear(kv_a_layernorm_(latent_NC), kv_b_proj_);  // (10), (11)
+  const AttentionHeads heads = make_heads(query(h_NM), kv_NX, down[1], batch, rope, config_);
+  const at::Tensor out = causal_attention(heads.query, heads.key, heads.value, config_);
+  const int64_t width = config_.num_attention_heads * config_.v_head_dim;
+  return linear(out.transpose(1, 2).reshape({h_NM.size(0), width}), o_proj_);  // (19)
+}
+
+}  // namespace dsmoe::nn

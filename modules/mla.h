@@ -1,0 +1,43 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include "configs/model_config.h"
+#include "modules/rms_norm.h"
+#include "modules/rope.h"
+
+namespace dsmoe::nn {
+
+/// Causal attention, V2 (18), through SDPA; query, key, value [B, H, T, D], value zero-padded to D.
+/// Returns [B, H, T, v_head_dim]. Holds no T x T matrix. Local.
+[[nodiscard]] at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& key,
+                                          const at::Tensor& value,
+                                          const config::ModelConfig& config);
+
+/// The same through an explicit softmax: the oracle that tests compare with.
+[[nodiscard]] at::Tensor naive_causal_attention(const at::Tensor& query, const at::Tensor& key,
+                                                const at::Tensor& value,
+                                                const config::ModelConfig& config);
+
+/// Multi-head Latent Attention, V2 (9)-(19), with query compression when q_lora_rank is set.
+/// Parameters carry the published names (q_a_proj.weight, kv_a_proj_with_mqa.weight, ...).
+class MultiHeadLatentAttentionImpl final : public torch::nn::Module {
+ public:
+  explicit MultiHeadLatentAttentionImpl(const config::ModelConfig& config);
+
+  /// h_NM: normed layer input, N = batch * T, sequences one after the other. Returns u_NM.
+  /// Local. batch = 0 is legal.
+  at::Tensor forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope);
+
+ private:
+  at::Tensor query(const at::Tensor& h_NM);
+
+  config::ModelConfig config_;
+  at::Tensor q_proj_, q_a_proj_, q_b_proj_, kv_a_proj_with_mqa_, kv_b_proj_, o_proj_;
+  RmsNorm q_a_layernorm_{nullptr};
+  RmsNorm kv_a_layernorm_{nullptr};
+};
+TORCH_MODULE(MultiHeadLatentAttention);
+
+}  // namespace dsmoe::nn

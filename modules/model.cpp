@@ -1,0 +1,55 @@
+#include "modules/model.h"
+
+#include <torch/torch.h>
+
+#include "modules/cross_entropy.h"
+#include "modules/embedding.h"
+#include "modules/linear.h"
+
+namespace dsmoe::nn {
+
+ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
+                     const config::BatchConfig& batch, parallel::Communicator& ep)
+    : config_(config),
+      context_{ep, TokenDropper(config, drop, batch.pool, batch.micro_sequences, ep)},
+      embed_tokens_(
+          register_parameter("embed_tokens", at::empty({config.vocab_size, config.hidden_size}))),
+      lm_head_(register_parameter("lm_head", at::empty({config.vocab_size, config.hidden_size}))) {
+  torch::nn::ModuleList layers;
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    layers_.emplace_back(config, i, context_);
+    layers->push_back(layers_.back());
+  }
+  register_module("layers", layers);
+  norm_ = register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
+}
+
+const RopeTable& ModelImpl::rope(int64_t positions) {
+  if (!rope_.cos_TR.defined() || rope_.cos_TR.size(0) < positions) {
+    rope_ = make_rope_table(config_, positions, embed_tokens_.scalar_type());
+  }
+  return rope_;
+}
+
+ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences,
+                               bool dropping) {
+  const int64_t batch = tokens_BT.size(0);
+  const RopeTable& angles = rope(tokens_BT.size(1));
+  at::Tensor h_NM = embed(tokens_BT.reshape({-1}), embed_tokens_);
+  ModelOutput output;
+  for (Block& layer : layers_) {
+    BlockOutput out = layer(h_NM, batch, angles, sequences, dropping);
+    h_NM = out.h_NM;
+    if (out.record) output.routing.push_back(std::move(*out.record));
+  }
+  output.hidden_NM = norm_(h_NM);
+  return output;
+}
+
+at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT) {
+  return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}));
+}
+
+at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) { return linear(hidden_NM, lm_head_); }
+
+}  // namespace dsmoe::nn

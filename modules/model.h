@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/pimpl.h>
+
+#include <vector>
+
+#include "modules/block.h"
+
+namespace dsmoe::nn {
+
+struct ModelOutput {
+  at::Tensor hidden_NM;                ///< after the final norm, before the head
+  std::vector<RoutingRecord> routing;  ///< one per MoE layer, in order
+};
+
+/// The DeepSeek-V2 decoder. Parameters are uninitialised until a ParameterStore takes them over.
+class ModelImpl final : public torch::nn::Module {
+ public:
+  /// ep must outlive the model. batch gives the pools of device-level dropping.
+  ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
+            const config::BatchConfig& batch, parallel::Communicator& ep);
+
+  /// tokens_BT: int64; B = 0 is legal. Collective over ep.
+  ModelOutput forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences, bool dropping);
+
+  /// Sum of the cross-entropies of `targets_BT` (negative: none), float64, differentiable. Local.
+  at::Tensor loss_sum(const ModelOutput& output, const at::Tensor& targets_BT);
+
+  /// Logits of the given hidden rows, [N, V]. Local.
+  at::Tensor logits(const at::Tensor& hidden_NM);
+
+  [[nodiscard]] const config::ModelConfig& config() const { return config_; }
+  [[nodiscard]] const TokenDropper& dropper() const { return context_.dropper; }
+  /// Routed experts of each layer that live on this rank, and this rank's place among their owners.
+  [[nodiscard]] int64_t experts_held() const {
+    return config_.n_routed_experts / context_.ep.size();
+  }
+  [[nodiscard]] int64_t expert_rank() const { return context_.ep.rank(); }
+
+ private:
+  const RopeTable& rope(int64_t positions);
+
+  config::ModelConfig config_;
+  MoeContext context_;
+  at::Tensor embed_tokens_;
+  at::Tensor lm_head_;
+  std::vector<Block> layers_;
+  RmsNorm norm_{nullptr};
+  RopeTable rope_;
+};
+TORCH_MODULE(Model);
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,31 @@
+#include "modules/moe.h"
+
+#include <torch/torch.h>
+
+namespace dsmoe::nn {
+
+MoeImpl::MoeImpl(const config::ModelConfig& config, const MoeContext& context)
+    : context_(context), num_experts_(config.n_routed_experts) {
+  const int64_t held = config.n_routed_experts / context.ep.size();
+  gate_ = register_module("gate", Router(config));
+  experts_ = register_module("experts", Experts(config, context.ep.rank() * held, held));
+  if (config.n_shared_experts > 0) {
+    shared_experts_ = register_module(
+        "shared_experts",
+        SwigluMlp(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size));
+  }
+}
+
+MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping) {
+  const Routing routing = gate_(u_NM);
+  const at::Tensor kept_NK = context_.dropper.keep(routing, sequences, dropping);
+  const auto plan = std::make_shared<const parallel::DispatchPlan>(
+      parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep));
+  const parallel::Dispatcher dispatcher(plan, context_.ep);
+  const parallel::Dispatched arrived = dispatcher.dispatch(u_NM, routing.weights_NK);
+  at::Tensor y_NM = dispatcher.combine(experts_(arrived, plan->expert_offsets));
+  if (shared_experts_) y_NM = y_NM + shared_experts_(u_NM);  // (20)
+  return {y_NM, {0, routing.scores_NE, routing.experts_NK, kept_NK, plan}};
+}
+
+}  // namespace dsmoe::nn

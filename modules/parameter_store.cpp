@@ -1,0 +1,106 @@
+#include "modules/parameter_store.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "modules/weight_names.h"
+
+namespace dsmoe::nn {
+namespace {
+
+struct Placement {
+  std::string path;
+  at::Tensor parameter;
+  ParameterGroup group;
+  int64_t offset = 0;
+};
+
+/// Dense matrices, then dense norms, then experts; each in the model's order.
+std::vector<Placement> place(Model& model) {
+  std::vector<Placement> all;
+  for (const auto& item : model->named_parameters()) {
+    const auto group =
+        is_expert_parameter(item.key()) ? ParameterGroup::kExpert : ParameterGroup::kDense;
+    all.push_back({item.key(), item.value(), group});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Placement& a, const Placement& b) {
+    return std::pair(a.group, a.parameter.dim() == 1) < std::pair(b.group, b.parameter.dim() == 1);
+  });
+  int64_t next[2] = {0, 0};
+  for (Placement& p : all) {
+    int64_t& offset = next[p.group == ParameterGroup::kExpert ? 1 : 0];
+    p.offset = offset;
+    offset += p.parameter.numel();
+  }
+  return all;
+}
+
+FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype) {
+  int64_t sizes[2] = {0, 0};
+  for (const Placement& p : all) {
+    sizes[p.group == ParameterGroup::kExpert ? 1 : 0] += p.parameter.numel();
+  }
+  return {at::zeros({sizes[0]}, dtype), at::zeros({sizes[1]}, dtype)};
+}
+
+at::Tensor part(FlatPair& flat, const Placement& p) {
+  return flat.of(p.group).narrow(0, p.offset, p.parameter.numel()).view(p.parameter.sizes());
+}
+
+uint64_t hash_name(int64_t seed, const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325ULL ^ static_cast<uint64_t>(seed);  // FNV-1a
+  for (const char c : name) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  }
+  return hash ^ (hash >> 29);
+}
+
+}  // namespace
+
+at::Tensor FlatPair::view(const StoredTensor& tensor) const {
+  const at::Tensor& flat = tensor.group == ParameterGroup::kDense ? dense : expert;
+  return flat.narrow(0, tensor.offset, tensor.numel).view(tensor.shape);
+}
+
+ParameterStore::ParameterStore(Model& model, at::ScalarType compute) {
+  const at::NoGradGuard no_grad;
+  auto placements = place(model);
+  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
+  weights_ = allocate(placements, master);
+  gradients_ = allocate(placements, master);
+  compute_ = compute == master ? weights_ : allocate(placements, compute);
+  const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
+  for (Placement& p : placements) {
+    p.parameter.set_data(part(compute_, p));
+    p.parameter.mutable_grad() = part(gradients_, p);
+    for (const auto& s :
+         published_slices(p.path, p.parameter.sizes().vec(), model->expert_rank() * held)) {
+      tensors_.push_back(
+          {s.name, s.shape, p.group, p.offset + s.offset, c10::multiply_integers(s.shape)});
+    }
+    if (p.group == ParameterGroup::kDense && p.parameter.dim() > 1) {
+      decayed_dense_ = p.offset + p.parameter.numel();
+    }
+  }
+}
+
+void ParameterStore::publish() {
+  if (compute_.dense.is_same(weights_.dense)) return;
+  compute_.dense.copy_(weights_.dense);
+  compute_.expert.copy_(weights_.expert);
+}
+
+void ParameterStore::initialize(int64_t seed, double std) {
+  for (const StoredTensor& tensor : tensors_) {
+    at::Tensor values = weights_.view(tensor);
+    if (tensor.shape.size() == 1) {
+      values.fill_(1.0);
+    } else {
+      values.normal_(0.0, std, at::detail::createCPUGenerator(hash_name(seed, tensor.name)));
+    }
+  }
+  publish();
+}
+
+}  // namespace dsmoe::nn

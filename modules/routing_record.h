@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "parallel/dispatch_plan.h"
+
+namespace dsmoe::nn {
+
+/// What one MoE layer did in one forward pass. The layer returns it and keeps nothing.
+struct RoutingRecord {
+  int64_t layer = 0;
+  at::Tensor scores_NE;   ///< affinities, in the autograd graph
+  at::Tensor experts_NK;  ///< chosen experts, before dropping
+  at::Tensor kept_NK;     ///< bool; undefined: everything is kept
+  std::shared_ptr<const parallel::DispatchPlan> plan;
+};
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "configs/model_config.h"
+#include "configs/run_config.h"
+#include "modules/router.h"
+#include "parallel/communicator.h"
+
+namespace dsmoe::nn {
+
+/// The sequences of one micro-batch, as dropping and the balance losses see them.
+struct SequenceInfo {
+  std::vector<int64_t> pools;  ///< pool of each sequence; a sequence's position in the batch / pool
+  std::vector<bool> protected_;  ///< never dropped, V2 section 2.2.4
+  at::Tensor valid_BT;           ///< bool; undefined: no padding
+};
+
+/// The routed pairs of some tokens, in global token order. Plain arrays of n and n * K values.
+struct RoutedPairs {
+  int64_t tokens = 0;
+  std::vector<int64_t> pools;      ///< per token
+  std::vector<char> protected_;    ///< per token
+  std::vector<char> valid;         ///< per token; padding takes no budget and is never kept
+  std::vector<int64_t> experts;    ///< per pair
+  std::vector<double> affinities;  ///< per pair
+};
+
+/// Device-level dropping, V2 section 2.2.4: within each pool, a device group keeps at most
+/// ceil(capacity * K * N_pool / D) pairs: protected ones first (they may exceed the budget), then
+/// by affinity, then lower token, then lower expert. Returns one flag a pair, 1: kept. Pure.
+[[nodiscard]] std::vector<char> keep_within_budget(const RoutedPairs& pairs, double capacity,
+                                                   const config::ModelConfig& config);
+
+/// Decides the drops of one MoE layer for this rank's tokens.
+class TokenDropper {
+ public:
+  /// micro_sequences: the most sequences a rank takes at a time. ep must outlive the dropper.
+  TokenDropper(const config::ModelConfig& model, const config::DropConfig& drop, int64_t pool,
+               int64_t micro_sequences, parallel::Communicator& ep);
+
+  /// Returns kept_NK (bool), undefined when dropping is off and nothing is padding. A pool that can
+  /// span ranks is decided on all-gathered pairs: then Collective over ep, else Local.
+  [[nodiscard]] at::Tensor keep(const Routing& routing, const SequenceInfo& sequences,
+                                bool dropping) const;
+
+  /// Bytes that one `keep` sends to other ranks; 0 where pools lie on one rank.
+  [[nodiscard]] int64_t gathered_bytes(int64_t sequence_length) const;
+
+ private:
+  [[nodiscard]] std::vector<char> keep_across_ranks(const RoutedPairs& own,
+                                                    int64_t sequence_length) const;
+
+  config::ModelConfig model_;
+  config::DropConfig drop_;
+  int64_t micro_sequences_;
+  bool pools_span_ranks_;
+  parallel::Communicator& ep_;
+};
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,67 @@
+#include "modules/weight_names.h"
+
+#include <numeric>
+
+namespace dsmoe::nn {
+namespace {
+
+constexpr const char* kGateUp = "gate_up_proj";
+constexpr const char* kDown = "down_proj";
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+int64_t elements(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+/// Everything lives under "model." but the head; linear weights are parameters of a layer here and
+/// modules with a `.weight` there.
+std::string published_path(const std::string& path) {
+  const std::string full = path == "lm_head" ? path : "model." + path;
+  return ends_with(full, ".weight") ? full : full + ".weight";
+}
+
+/// gate_proj and up_proj of one feed-forward network whose rows start at `offset`.
+void add_gate_up(std::vector<PublishedSlice>& out, const std::string& prefix,
+                 const std::vector<int64_t>& shape, int64_t offset) {
+  const std::vector<int64_t> half{shape[0] / 2, shape[1]};
+  out.push_back({prefix + "gate_proj.weight", half, offset});
+  out.push_back({prefix + "up_proj.weight", half, offset + elements(half)});
+}
+
+std::vector<PublishedSlice> expert_slices(const std::string& prefix, bool gate_up,
+                                          const std::vector<int64_t>& shape, int64_t first) {
+  std::vector<PublishedSlice> out;
+  const std::vector<int64_t> one{shape[1], shape[2]};
+  for (int64_t e = 0; e < shape[0]; ++e) {
+    const std::string expert = prefix + std::to_string(first + e) + ".";
+    if (gate_up) {
+      add_gate_up(out, expert, one, e * elements(one));
+    } else {
+      out.push_back({expert + kDown + ".weight", one, e * elements(one)});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+bool is_expert_parameter(const std::string& path) {
+  return path.find(".mlp.experts.") != std::string::npos;
+}
+
+std::vector<PublishedSlice> published_slices(const std::string& path,
+                                             const std::vector<int64_t>& shape,
+                                             int64_t first_expert) {
+  const bool gate_up = ends_with(path, kGateUp);
+  const std::string prefix = "model." + path.substr(0, path.rfind('.') + 1);
+  if (is_expert_parameter(path)) return expert_slices(prefix, gate_up, shape, first_expert);
+  if (!gate_up) return {{published_path(path), shape, 0}};
+  std::vector<PublishedSlice> out;
+  add_gate_up(out, prefix, shape, 0);
+  return out;
+}
+
+}  // namespace dsmoe::nn
