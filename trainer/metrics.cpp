@@ -1,0 +1,123 @@
+#include "trainer/metrics.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "trainer/atomic_file.h"
+
+namespace dsmoe::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json balance_json(const BalanceValues& balance) {
+  return {{"expert", balance.expert},
+          {"device", balance.device},
+          {"communication", balance.communication}};
+}
+
+Json load_json(const LoadValues& load) {
+  return {{"max_vio", load.max_vio},
+          {"cv", load.cv},
+          {"dead", load.dead},
+          {"device_vio", load.device_vio}};
+}
+
+Json traffic_json(const TrafficValues& traffic) {
+  return {{"devices_per_token", traffic.devices_per_token},
+          {"ranks_per_token", traffic.ranks_per_token},
+          {"bytes", traffic.bytes},
+          {"bytes_bound", traffic.bytes_bound},
+          {"metadata_bytes", traffic.metadata_bytes}};
+}
+
+Json time_json(const PhaseSeconds& time) {
+  return {{"data", time.data},
+          {"forward", time.forward},
+          {"backward", time.backward},
+          {"communication", time.communication},
+          {"optimizer", time.optimizer}};
+}
+
+Json layer_json(const LayerReport& layer) {
+  return {{"layer", layer.layer},
+          {"balance", balance_json(layer.balance)},
+          {"load", load_json(layer.load)},
+          {"drop", {{"rate", layer.drop_rate}}},
+          {"traffic", {{"devices_per_token", layer.devices_per_token}}}};
+}
+
+Json eval_json(const EvalReport& eval) {
+  return {{"loss", eval.loss},
+          {"perplexity", eval.perplexity},
+          {"bits_per_byte", eval.bits_per_byte},
+          {"tokens", eval.tokens}};
+}
+
+Json report_json(const StepReport& report) {
+  Json json = {{"step", report.step},
+               {"tokens", report.tokens},
+               {"loss", report.loss},
+               {"loss_total", report.loss_total},
+               {"grad_norm", report.grad_norm},
+               {"lr", report.lr},
+               {"seconds", report.seconds},
+               {"tokens_per_second", report.tokens_per_second},
+               {"balance", balance_json(report.balance)},
+               {"load", load_json(report.load)},
+               {"drop", {{"rate", report.drop_rate}}},
+               {"traffic", traffic_json(report.traffic)},
+               {"time", time_json(report.time)},
+               {"memory_bytes", report.memory_bytes},
+               {"skipped", report.skipped}};
+  for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
+  for (const auto& [name, eval] : report.eval) json["eval"][name] = eval_json(eval);
+  return json;
+}
+
+enum class Line { kKept, kLater, kDamaged };
+
+Line judge(std::string_view line, int64_t step) {
+  const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return Line::kDamaged;
+  const auto found = json.find("step");
+  if (found == json.end() || !found->is_number_integer()) return Line::kDamaged;
+  return found->get<int64_t>() > step ? Line::kLater : Line::kKept;
+}
+
+}  // namespace
+
+std::string to_json(const StepReport& report) {
+  return report_json(report).dump(/*indent=*/-1, /*indent_char=*/' ', /*ensure_ascii=*/false,
+                                  Json::error_handler_t::replace);
+}
+
+CutBack cut_back(const std::string& path, int64_t step) {
+  CutBack result;
+  if (!std::filesystem::exists(path)) return result;
+  const std::string text = read_file(path);
+  std::string kept;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    const Line verdict = judge(line, step);
+    if (verdict == Line::kKept) kept.append(line).push_back('\n');
+    ++(verdict == Line::kKept    ? result.kept
+       : verdict == Line::kLater ? result.later
+                                 : result.damaged);
+    begin = end + 1;
+  }
+  if (kept != text) write_file_atomically(path, kept);
+  return result;
+}
+
+MetricsFile::MetricsFile(const std::string& path) : file_(FileHandle::open_for_appending(path)) {}
+
+void MetricsFile::append(const StepReport& report) {
+  const std::string line = to_json(report) + "\n";
+  file_.append(line.data(), line.size());
+}
+
+}  // namespace dsmoe::train

@@ -1,0 +1,205 @@
+#include "trainer/safetensors_header.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "configs/errors.h"
+
+namespace dsmoe::train {
+namespace {
+
+using nlohmann::json;
+
+/// A legal header is three levels deep; unknown keys of an entry may hold a little more.
+constexpr int kMaxDepth = 16;
+constexpr const char* kMetadata = "__metadata__";
+
+struct Dtype {
+  std::string_view name;
+  int64_t bits;
+};
+
+// Ascending, in the order of the reference's enum, whose descending order its writer uses.
+constexpr std::array<Dtype, 22> kDtypes = {
+    {{"BOOL", 8},        {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
+     {"I8", 8},          {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+     {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+     {"I32", 32},        {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},
+     {"I64", 64},        {"U64", 64}}};
+
+[[noreturn]] void reject(const std::string& path, const std::string& what) {
+  throw CheckpointError(
+      path + ": " + what +
+      "\nhint: the file is damaged or no safetensors file; copy or save it again");
+}
+
+[[noreturn]] void reject(const std::string& path, const std::string& tensor,
+                         const std::string& what) {
+  reject(path, "tensor '" + tensor + "': " + what);
+}
+
+/// Refuses what the JSON library lets pass: duplicate keys and endless nesting.
+class StrictKeys {
+ public:
+  explicit StrictKeys(const std::string& path) : path_(path) {}
+
+  bool operator()(int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kMaxDepth) reject(path_, "the header nests too deeply");
+    const size_t level = static_cast<size_t>(depth);
+    if (event == json::parse_event_t::object_start) keys_.resize(level + 2);
+    if (event == json::parse_event_t::object_start) keys_[level + 1].clear();
+    if (event == json::parse_event_t::key) add(level, parsed.get<std::string>());
+    return true;
+  }
+
+ private:
+  void add(size_t level, const std::string& key) {
+    if (!keys_[level].insert(key).second) reject(path_, "the header has '" + key + "' twice");
+  }
+
+  const std::string& path_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+json parse_json(std::string_view text, const std::string& path) {
+  // The library skips a byte order mark and stops at a zero byte; the format allows neither.
+  if (text.substr(0, 3) == "\xEF\xBB\xBF" || text.find('\0') != std::string_view::npos) {
+    reject(path, "the header is not JSON");
+  }
+  try {
+    const json header = json::parse(text.begin(), text.end(), StrictKeys(path));
+    if (!header.is_object()) reject(path, "the header is not a JSON object");
+    return header;
+  } catch (const json::exception& error) {
+    reject(path, std::string("the header is not JSON: ") + error.what());
+  }
+}
+
+int64_t count_of(const json& value, const std::string& path, const std::string& tensor,
+                 const char* key) {
+  constexpr uint64_t kLimit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > kLimit) {
+    reject(path, tensor, std::string(key) + " holds " + value.dump() + ", not a count");
+  }
+  return value.get<int64_t>();
+}
+
+std::vector<int64_t> counts_of(const json& entry, const std::string& path,
+                               const std::string& tensor, const char* key) {
+  const auto found = entry.find(key);
+  if (found == entry.end() || !found->is_array()) {
+    reject(path, tensor, std::string(key) + " is missing or not a list");
+  }
+  std::vector<int64_t> counts;
+  for (const json& value : *found) counts.push_back(count_of(value, path, tensor, key));
+  return counts;
+}
+
+std::string dtype_of(const json& entry, const std::string& path, const std::string& tensor) {
+  const auto found = entry.find("dtype");
+  if (found == entry.end() || !found->is_string()) reject(path, tensor, "dtype is missing");
+  const std::string dtype = found->get<std::string>();
+  if (dtype_bits(dtype) == 0) reject(path, tensor, "unknown dtype " + dtype);
+  return dtype;
+}
+
+/// Bytes of a tensor of this shape and dtype.
+int64_t bytes_of(const TensorInfo& info, const std::string& path, const std::string& tensor) {
+  int64_t bits = 1;
+  bool overflow = false;
+  for (const int64_t size : info.shape) overflow |= __builtin_mul_overflow(bits, size, &bits);
+  overflow |= __builtin_mul_overflow(bits, dtype_bits(info.dtype), &bits);
+  if (overflow) reject(path, tensor, "the shape overflows 64 bits");
+  if (bits % 8 != 0) reject(path, tensor, "the elements do not fill whole bytes");
+  return bits / 8;
+}
+
+TensorInfo info_of(const json& entry, const std::string& path, const std::string& tensor) {
+  if (!entry.is_object()) reject(path, tensor, "its entry is not an object");
+  TensorInfo info;
+  info.dtype = dtype_of(entry, path, tensor);
+  info.shape = counts_of(entry, path, tensor, "shape");
+  const std::vector<int64_t> offsets = counts_of(entry, path, tensor, "data_offsets");
+  if (offsets.size() != 2) reject(path, tensor, "data_offsets are not two numbers");
+  info.begin = offsets[0];
+  info.end = offsets[1];
+  const int64_t bytes = bytes_of(info, path, tensor);
+  if (info.begin > info.end || info.end - info.begin != bytes) {
+    reject(path, tensor,
+           "data_offsets [" + std::to_string(info.begin) + ", " + std::to_string(info.end) +
+               "] do not hold the " + std::to_string(bytes) + " bytes of its shape");
+  }
+  return info;
+}
+
+std::map<std::string, std::string> metadata_of(const json& entry, const std::string& path) {
+  std::map<std::string, std::string> metadata;
+  if (!entry.is_object()) reject(path, "__metadata__ is not an object");
+  for (const auto& [key, value] : entry.items()) {
+    if (!value.is_string()) reject(path, "__metadata__ '" + key + "' is not a string");
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+/// No holes, no overlap, nothing before and nothing after.
+void check_coverage(const SafetensorsHeader& header, int64_t data_bytes, const std::string& path) {
+  struct Range {
+    int64_t begin;
+    int64_t end;
+    const std::string* name;
+  };
+  std::vector<Range> ranges;
+  for (const auto& [name, info] : header.tensors) ranges.push_back({info.begin, info.end, &name});
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  int64_t covered = 0;
+  for (const Range& range : ranges) {
+    if (range.begin != covered) {
+      reject(path, *range.name,
+             "its data begin at " + std::to_string(range.begin) + " where " +
+                 std::to_string(covered) + (range.begin > covered ? ", a hole" : ", an overlap"));
+    }
+    covered = range.end;
+  }
+  if (covered != data_bytes) {
+    reject(path, "holds " + std::to_string(data_bytes) + " bytes of data, its header describes " +
+                     std::to_string(covered));
+  }
+}
+
+}  // namespace
+
+int64_t dtype_bits(std::string_view dtype) {
+  for (const Dtype& known : kDtypes) {
+    if (known.name == dtype) return known.bits;
+  }
+  return 0;
+}
+
+int64_t dtype_rank(std::string_view dtype) {
+  const auto found = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                  [&](const Dtype& known) { return known.name == dtype; });
+  return kDtypes.end() - found;
+}
+
+SafetensorsHeader parse_safetensors_header(std::string_view json_text, int64_t data_bytes,
+                                           const std::string& path) {
+  const json root = parse_json(json_text, path);
+  SafetensorsHeader header;
+  for (const auto& [name, entry] : root.items()) {
+    if (name == kMetadata) {
+      header.metadata = metadata_of(entry, path);
+    } else {
+      header.tensors.emplace(name, info_of(entry, path, name));
+    }
+  }
+  check_coverage(header, data_bytes, path);
+  return header;
+}
+
+}  // namespace dsmoe::train
