@@ -18,6 +18,8 @@ struct RopeScaling {
   double beta_slow = 1.0;
   double mscale = 1.0;
   double mscale_all_dim = 0.0;
+
+  bool operator==(const RopeScaling&) const = default;
 };
 
 /// The architecture, under the names of the published config.json.
@@ -71,6 +73,8 @@ struct ModelConfig {
   [[nodiscard]] bool is_moe_layer(int64_t index) const {
     return n_routed_experts > 0 && index >= first_k_dense_replace && index % moe_layer_freq == 0;
   }
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 }  // namespace dsmoe::config

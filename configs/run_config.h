@@ -24,6 +24,8 @@ struct RunSection {
   int64_t threads = 0;                    ///< per rank; 0: auto = cores of this host / ranks on it
   std::string resume = "auto";            ///< auto | never | a step directory
   std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume
+
+  bool operator==(const RunSection&) const = default;
 };
 
 /// parallel: the layout. world = pipeline * expert * replicas; replicas is what remains.
@@ -32,6 +34,8 @@ struct ParallelConfig {
   int64_t pipeline = 1;
   int64_t zero = 0;
   std::string backend = "auto";  ///< auto | local | mpi
+
+  bool operator==(const ParallelConfig&) const = default;
 };
 
 /// One named source of documents.
@@ -39,6 +43,8 @@ struct DataSource {
   std::string path;
   double weight = 1.0;
   std::string name;
+
+  bool operator==(const DataSource&) const = default;
 };
 
 struct DataConfig {
@@ -46,6 +52,8 @@ struct DataConfig {
   int64_t sequence_length = 256;
   std::vector<DataSource> train;
   std::vector<DataSource> eval;
+
+  bool operator==(const DataConfig&) const = default;
 };
 
 /// batch: the global batch, what one rank takes at a time, and the pool of device-level dropping.
@@ -55,6 +63,8 @@ struct BatchConfig {
   int64_t pool = 1;
   int64_t ramp_from = 0;   ///< sequences at step 1; 0: no ramp
   int64_t ramp_steps = 0;  ///< steps over which the batch grows linearly to `sequences`
+
+  bool operator==(const BatchConfig&) const = default;
 };
 
 struct OptimizerConfig {
@@ -64,6 +74,8 @@ struct OptimizerConfig {
   double weight_decay = 0.1;
   double clip_norm = 1.0;    ///< 0: no clipping
   int64_t max_skipped = 10;  ///< non-finite steps in a row that stop the run
+
+  bool operator==(const OptimizerConfig&) const = default;
 };
 
 /// schedule: length in steps or in tokens (exactly one is non-zero), and the learning rate's shape.
@@ -76,6 +88,8 @@ struct ScheduleConfig {
   double factor = 0.316;             ///< multiplies the rate at each of `at`
   double min_ratio = 0.0;            ///< final rate / peak, kinds cosine, linear and wsd
   double decay_fraction = 0.2;       ///< the last part of the run that decays, kind: wsd
+
+  bool operator==(const ScheduleConfig&) const = default;
 };
 
 /// balance: alpha_1, alpha_2, alpha_3 of V2 (23), (26), (29).
@@ -84,6 +98,8 @@ struct BalanceConfig {
   double device = 0.05;
   double communication = 0.02;
   BalanceScope scope = BalanceScope::kSequence;
+
+  bool operator==(const BalanceConfig&) const = default;
 };
 
 /// drop: device-level token dropping, V2 section 2.2.4.
@@ -91,23 +107,31 @@ struct DropConfig {
   DropKind kind = DropKind::kDevice;
   double capacity = 1.0;
   double protected_fraction = 0.1;  ///< key: protected
+
+  bool operator==(const DropConfig&) const = default;
 };
 
 struct CheckpointConfig {
   int64_t every = 500;  ///< steps; 0: only at the end
   int64_t keep = 2;
   int64_t permanent_every = 0;
+
+  bool operator==(const CheckpointConfig&) const = default;
 };
 
 struct LogConfig {
   int64_t every = 10;
   bool tensorboard = true;
+
+  bool operator==(const LogConfig&) const = default;
 };
 
 struct EvalConfig {
   int64_t every = 250;  ///< steps; 0: only at the end
   int64_t batches = 20;
   bool drop = false;
+
+  bool operator==(const EvalConfig&) const = default;
 };
 
 /// Everything that was asked for, resolved: every default stands here as a value.
@@ -124,6 +148,8 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   LogConfig log;
   EvalConfig eval;
+
+  bool operator==(const RunConfig&) const = default;
 };
 
 }  // namespace dsmoe::config

@@ -1,0 +1,41 @@
+#include "configs/fields.h"
+
+namespace dsmoe::config {
+namespace {
+
+Row<DataSource> path_row() {
+  return row("path", &DataSource::path, text(not_empty()),
+             {.meaning = "text or .jsonl file, relative to the working directory"});
+}
+
+Row<DataSource> weight_row() {
+  return row("weight", &DataSource::weight, number(number_above(0.0)),
+             {.meaning = "share of the blend, relative to the other weights"});
+}
+
+Row<DataSource> name_row() {
+  Row<DataSource> made = row("name", &DataSource::name, text(simple_name()),
+                             {.meaning = "name in metrics; unique in its list"});
+  made.info.default_text = "path's file name up to the first dot";
+  return made;
+}
+
+}  // namespace
+
+Section data_section() {
+  const Rows<DataSource> train{path_row(), weight_row(), name_row()};
+  const Rows<DataSource> eval{path_row(), name_row()};
+  const Rows<DataConfig> rows{
+      row("tokenizer", &DataConfig::tokenizer, text(not_empty()),
+          {.meaning = "byte (256 bytes, BOS, EOS, PAD), or a tokenizer.json"}),
+      row("sequence_length", &DataConfig::sequence_length, integer(at_least(1)),
+          {.meaning = "targets of one packed row", .symbol = "T", .unit = "tokens"}),
+      row("train", &DataConfig::train, list_of_maps(train),
+          {.meaning = "sources that are blended for training"}),
+      row("eval", &DataConfig::eval, list_of_maps(eval),
+          {.meaning = "held-out sources, each reported by its name"}),
+  };
+  return make_section("data", "What is read.", &RunConfig::data, rows);
+}
+
+}  // namespace dsmoe::config

@@ -1,0 +1,93 @@
+#include "configs/fields.h"
+
+namespace dsmoe::config {
+
+Section run_section() {
+  const Rows<RunSection> rows{
+      row("name", &RunSection::name, text(simple_name()),
+          {.meaning = "folder of this run below run.directory",
+           .why = "a new name is a new run; the same name resumes"}),
+      row("directory", &RunSection::directory, text(not_empty()),
+          {.meaning = "where runs are kept, relative to the working directory"}),
+      row("seed", &RunSection::seed, integer(at_least(0)),
+          {.meaning = "seed of the weights, the data order and the protected sequences"}),
+      row("device", &RunSection::device, text(one_of({"cpu", "cuda"})),
+          {.meaning = "where tensors live", .why = "cuda: not yet"}),
+      row("precision", &RunSection::precision,
+          choice<Precision>(
+              {{"fp32", Precision::kFp32}, {"fp64", Precision::kFp64}, {"bf16", Precision::kBf16}}),
+          {.meaning = "number format of the computation; bf16 keeps fp32 master weights",
+           .why = "fp64 to compare layouts exactly; bf16 where the CPU has AVX-512 BF16"}),
+      row("threads", &RunSection::threads, integer_or("auto", 0, at_least(1)),
+          {.meaning = "threads of one rank; auto: the cores of the host / its ranks",
+           .unit = "threads"}),
+      row("resume", &RunSection::resume, text(not_empty()),
+          {.meaning = "auto: from the newest checkpoint that verifies; never: from the start; or a "
+                      "step directory"}),
+      row("allow_change", &RunSection::allow_change, text_list(),
+          {.meaning = "keys that may differ from the checkpoint's on resume",
+           .why = "a changed model, data, batch, balance, drop, seed or precision is refused "
+                  "otherwise"}),
+  };
+  return make_section("run", "What this run is called, where it leaves files, how it computes.",
+                      &RunConfig::run, rows);
+}
+
+Section parallel_section() {
+  const Rows<ParallelConfig> rows{
+      row("expert", &ParallelConfig::expert, integer(at_least(1)),
+          {.meaning = "ranks that share the routed experts of a layer",
+           .symbol = "EP",
+           .unit = "ranks",
+           .why = "when the experts do not fit one rank; divides the world"}),
+      row("pipeline", &ParallelConfig::pipeline, integer(at_least(1)),
+          {.meaning = "ranks that share the layers",
+           .symbol = "PP",
+           .unit = "ranks",
+           .why = "above 1: not yet"}),
+      row("zero", &ParallelConfig::zero, integer(between(0, 1)),
+          {.meaning = "1: replicas share the optimizer's state (ZeRO-1)", .why = "1: not yet"}),
+      row("backend", &ParallelConfig::backend, text(one_of({"auto", "local", "mpi"})),
+          {.meaning = "who moves data between ranks; auto: mpi under mpirun, else local"}),
+  };
+  return make_section("parallel",
+                      "The layout of the ranks; data parallel replicas are what remains.",
+                      &RunConfig::parallel, rows);
+}
+
+Section checkpoint_section() {
+  const Rows<CheckpointConfig> rows{
+      row("every", &CheckpointConfig::every, integer(at_least(0)),
+          {.meaning = "steps between checkpoints; 0: only at the end", .unit = "steps"}),
+      row("keep", &CheckpointConfig::keep, integer(at_least(1)),
+          {.meaning = "newest checkpoints that are kept", .unit = "checkpoints"}),
+      row("permanent_every", &CheckpointConfig::permanent_every, integer(at_least(0)),
+          {.meaning = "a checkpoint at a multiple of this is never deleted; 0: none",
+           .unit = "steps"}),
+  };
+  return make_section("checkpoint", "When the run is saved.", &RunConfig::checkpoint, rows);
+}
+
+Section log_section() {
+  const Rows<LogConfig> rows{
+      row("every", &LogConfig::every, integer(at_least(1)),
+          {.meaning = "steps between console lines and per-layer metrics", .unit = "steps"}),
+      row("tensorboard", &LogConfig::tensorboard, boolean(),
+          {.meaning = "write TensorBoard event files"}),
+  };
+  return make_section("log", "What is reported while training.", &RunConfig::log, rows);
+}
+
+Section eval_section() {
+  const Rows<EvalConfig> rows{
+      row("every", &EvalConfig::every, integer(at_least(0)),
+          {.meaning = "steps between evaluations; 0: only at the end", .unit = "steps"}),
+      row("batches", &EvalConfig::batches, integer(at_least(1)),
+          {.meaning = "batches of each source in data.eval", .unit = "batches"}),
+      row("drop", &EvalConfig::drop, boolean(),
+          {.meaning = "drop tokens in evaluation as in training", .why = "V2 drops none"}),
+  };
+  return make_section("eval", "Held-out evaluation while training.", &RunConfig::eval, rows);
+}
+
+}  // namespace dsmoe::config

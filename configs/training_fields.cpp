@@ -1,0 +1,120 @@
+#include "configs/fields.h"
+
+namespace dsmoe::config {
+
+Section batch_section() {
+  const Rows<BatchConfig> rows{
+      row("sequences", &BatchConfig::sequences, integer(at_least(1)),
+          {.meaning = "global batch of one step",
+           .unit = "sequences",
+           .why = "independent of the layout"}),
+      row("micro_sequences", &BatchConfig::micro_sequences, integer(at_least(1)),
+          {.meaning = "what one rank computes at a time",
+           .unit = "sequences",
+           .why = "smaller: less memory; the numbers stay the same"}),
+      row("pool", &BatchConfig::pool, integer(at_least(1)),
+          {.meaning = "consecutive sequences whose tokens compete for a device group's capacity",
+           .unit = "sequences",
+           .why = "larger: fewer drops; parallel.expert * micro_sequences must be a multiple"}),
+      row("ramp_from", &BatchConfig::ramp_from, integer(at_least(0)),
+          {.meaning = "global batch of step 1; 0: no ramp",
+           .unit = "sequences",
+           .why = "V2 went from 2304 to 9216"}),
+      row("ramp_steps", &BatchConfig::ramp_steps, integer(at_least(0)),
+          {.meaning = "steps over which the batch grows linearly to batch.sequences",
+           .unit = "steps"}),
+  };
+  return make_section("batch", "How many sequences a step takes.", &RunConfig::batch, rows);
+}
+
+Section optimizer_section() {
+  const Rows<OptimizerConfig> rows{
+      row("lr", &OptimizerConfig::lr, number(number_above(0.0)),
+          {.meaning = "peak learning rate", .why = "V2 2.4e-4, V2-Lite 4.2e-4; small models more"}),
+      row("betas", &OptimizerConfig::betas, number_pair(number_between(0.0, 0.999999)),
+          {.meaning = "decay of AdamW's first and second moment"}),
+      row("eps", &OptimizerConfig::eps, number(number_above(0.0)),
+          {.meaning = "added to the root of the second moment"}),
+      row("weight_decay", &OptimizerConfig::weight_decay, number(number_at_least(0.0)),
+          {.meaning = "decoupled weight decay"}),
+      row("clip_norm", &OptimizerConfig::clip_norm, number(number_at_least(0.0)),
+          {.meaning = "largest global gradient norm; 0: no clipping"}),
+      row("max_skipped", &OptimizerConfig::max_skipped, integer(at_least(0)),
+          {.meaning = "non-finite steps in a row that stop the run", .unit = "steps"}),
+  };
+  return make_section("optimizer", "AdamW.", &RunConfig::optimizer, rows);
+}
+
+Section schedule_section() {
+  const Rows<ScheduleConfig> rows{
+      row("steps", &ScheduleConfig::steps, integer(at_least(0)),
+          {.meaning = "length of the run; this or tokens", .unit = "steps"}),
+      row("tokens", &ScheduleConfig::tokens, integer(at_least(0)),
+          {.meaning = "length of the run; this or steps", .unit = "tokens"}),
+      row("warmup_steps", &ScheduleConfig::warmup_steps, integer(at_least(0)),
+          {.meaning = "steps over which the rate grows linearly from 0",
+           .unit = "steps",
+           .why = "V2: 2000"}),
+      row("kind", &ScheduleConfig::kind,
+          choice<ScheduleKind>({{"step", ScheduleKind::kStep},
+                                {"cosine", ScheduleKind::kCosine},
+                                {"linear", ScheduleKind::kLinear},
+                                {"constant", ScheduleKind::kConstant},
+                                {"wsd", ScheduleKind::kWsd}}),
+          {.meaning = "shape of the learning rate after warm-up",
+           .why = "step is V2's; wsd (warm-up, stable, decay) when the length is not known"}),
+      row("at", &ScheduleConfig::at, number_list(number_inside(0.0, 1.0)),
+          {.meaning = "fractions of the run's tokens where the rate falls, ascending; kind step",
+           .why = "V2: 0.6 and 0.9"}),
+      row("factor", &ScheduleConfig::factor, number(number_above(0.0)),
+          {.meaning = "multiplies the rate at each of at; kind step", .why = "V2: 0.316"}),
+      row("min_ratio", &ScheduleConfig::min_ratio, number(number_between(0.0, 1.0)),
+          {.meaning = "final rate / peak; kinds cosine, linear and wsd"}),
+      row("decay_fraction", &ScheduleConfig::decay_fraction, number(number_between(0.0, 1.0)),
+          {.meaning = "last part of the run that decays; kind wsd"}),
+  };
+  return make_section("schedule", "Length of the run and shape of the learning rate.",
+                      &RunConfig::schedule, rows);
+}
+
+Section balance_section() {
+  const Rows<BalanceConfig> rows{
+      row("expert", &BalanceConfig::expert, number(number_at_least(0.0)),
+          {.meaning = "factor of the expert-level balance loss, V2 (23); 0: no such term",
+           .symbol = "alpha_1",
+           .why = "V2 0.003, V2-Lite 0.001"}),
+      row("device", &BalanceConfig::device, number(number_at_least(0.0)),
+          {.meaning = "factor of the device-level balance loss, V2 (26)",
+           .symbol = "alpha_2",
+           .why = "V2 0.05"}),
+      row("communication", &BalanceConfig::communication, number(number_at_least(0.0)),
+          {.meaning = "factor of the communication balance loss, V2 (29)",
+           .symbol = "alpha_3",
+           .why = "V2 0.02"}),
+      row("scope", &BalanceConfig::scope,
+          choice<BalanceScope>({{"sequence", BalanceScope::kSequence},
+                                {"pool", BalanceScope::kPool},
+                                {"global_batch", BalanceScope::kGlobalBatch}}),
+          {.meaning = "over what the loads are counted", .why = "V2: sequence; others: not yet"}),
+  };
+  return make_section("balance", "The three balance losses.", &RunConfig::balance, rows);
+}
+
+Section drop_section() {
+  const Rows<DropConfig> rows{
+      row("kind", &DropConfig::kind,
+          choice<DropKind>({{"none", DropKind::kNone}, {"device", DropKind::kDevice}}),
+          {.meaning = "device: a group drops its pairs of lowest affinity above its budget",
+           .why = "none for full computation; V2-Lite drops none"}),
+      row("capacity", &DropConfig::capacity, number(number_above(0.0)),
+          {.meaning = "budget of a group / its average load",
+           .why = "V2: 1.0; larger drops less and costs balance in time"}),
+      row("protected", &DropConfig::protected_fraction, number(number_between(0.0, 1.0)),
+          {.meaning = "share of the sequences whose pairs go first",
+           .why = "V2: 0.1, so that the model also learns without drops"}),
+  };
+  return make_section("drop", "Device-level token dropping, V2 section 2.2.4.", &RunConfig::drop,
+                      rows);
+}
+
+}  // namespace dsmoe::config

@@ -1,0 +1,250 @@
+#include "configs/validate.h"
+
+#include "configs/error_list.h"
+
+namespace dsmoe::config {
+namespace {
+
+std::string shown(const std::string& key, int64_t value) {
+  return key + " (" + std::to_string(value) + ")";
+}
+
+void require(bool holds, const std::string& message, ErrorList& errors) {
+  if (!holds) {
+    errors.add(message);
+  }
+}
+
+void require_divisible(const std::string& key, int64_t value, const std::string& by,
+                       int64_t divisor, ErrorList& errors) {
+  require(value % divisor == 0, shown(key, value) + " must be divisible by " + shown(by, divisor),
+          errors);
+}
+
+void require_at_most(const std::string& key, int64_t value, const std::string& limit_key,
+                     int64_t limit, ErrorList& errors) {
+  require(value <= limit, shown(key, value) + " must not be larger than " + shown(limit_key, limit),
+          errors);
+}
+
+void check_groups(const ModelConfig& model, ErrorList& errors) {
+  require_divisible("model.n_routed_experts", model.n_routed_experts, "model.n_group",
+                    model.n_group, errors);
+  require_at_most("model.topk_group", model.topk_group, "model.n_group", model.n_group, errors);
+  if (model.topk_method == TopkMethod::kGreedy || model.n_routed_experts % model.n_group != 0) {
+    return;
+  }
+  const int64_t reachable = model.topk_group * model.experts_per_group();
+  require(reachable >= model.num_experts_per_tok,
+          shown("model.topk_group", model.topk_group) + " groups of " +
+              std::to_string(model.experts_per_group()) + " experts hold " +
+              std::to_string(reachable) + ", fewer than " +
+              shown("model.num_experts_per_tok", model.num_experts_per_tok),
+          errors);
+  require(model.group_score == GroupScore::kMax || model.experts_per_group() >= 2,
+          "model.group_score sums at least two experts, a group of model.n_routed_experts / "
+          "model.n_group holds " +
+              std::to_string(model.experts_per_group()),
+          errors);
+}
+
+void check_experts(const ModelConfig& model, ErrorList& errors) {
+  if (model.n_routed_experts == 0) {
+    return;
+  }
+  require_at_most("model.num_experts_per_tok", model.num_experts_per_tok, "model.n_routed_experts",
+                  model.n_routed_experts, errors);
+  check_groups(model, errors);
+}
+
+void check_rope(const ModelConfig& model, ErrorList& errors) {
+  require(model.qk_rope_head_dim % 2 == 0,
+          shown("model.qk_rope_head_dim", model.qk_rope_head_dim) +
+              " must be even: rotation works on pairs",
+          errors);
+  require(!model.rope_scaling || model.rope_scaling->beta_fast > model.rope_scaling->beta_slow,
+          "model.rope_scaling.beta_fast must be larger than model.rope_scaling.beta_slow", errors);
+}
+
+void check_model(const ModelConfig& model, ErrorList& errors) {
+  check_experts(model, errors);
+  check_rope(model, errors);
+  require_at_most("model.first_k_dense_replace", model.first_k_dense_replace,
+                  "model.num_hidden_layers", model.num_hidden_layers, errors);
+  for (const auto& [key, token] : {std::pair{"model.bos_token_id", model.bos_token_id},
+                                   std::pair{"model.eos_token_id", model.eos_token_id}}) {
+    require(
+        token < model.vocab_size,
+        shown(key, token) + " must be smaller than " + shown("model.vocab_size", model.vocab_size),
+        errors);
+  }
+}
+
+void check_router_supported(const ModelConfig& model, ErrorList& errors) {
+  const bool sigmoid = model.scoring_func == ScoringFunc::kSigmoid;
+  const bool biased = model.topk_method == TopkMethod::kNoauxTc;
+  require(!biased || sigmoid,
+          "model.topk_method (noaux_tc) requires model.scoring_func (softmax) to be sigmoid",
+          errors);
+  require(!biased,
+          "model.topk_method: noaux_tc is not supported yet; greedy and "
+          "group_limited_greedy are",
+          errors);
+  require(!sigmoid, "model.scoring_func: sigmoid is not supported yet; softmax is", errors);
+}
+
+void check_supported(const RunConfig& config, ErrorList& errors) {
+  check_router_supported(config.model, errors);
+  require(config.balance.scope == BalanceScope::kSequence,
+          "balance.scope: pool and global_batch are not supported yet; sequence is", errors);
+  require(config.parallel.pipeline == 1,
+          shown("parallel.pipeline", config.parallel.pipeline) + ": above 1 is not supported yet",
+          errors);
+  require(config.parallel.zero == 0,
+          shown("parallel.zero", config.parallel.zero) + ": above 0 is not supported yet", errors);
+  require(config.run.device == "cpu",
+          "run.device: " + config.run.device + " is not supported yet; cpu is", errors);
+}
+
+void check_expert_parallel(const RunConfig& config, ErrorList& errors) {
+  const int64_t ranks = config.parallel.expert;
+  if (config.model.n_routed_experts == 0) {
+    require(ranks == 1,
+            shown("parallel.expert", ranks) + " must be 1 where model.n_routed_experts is 0",
+            errors);
+    return;
+  }
+  require_divisible("model.n_routed_experts", config.model.n_routed_experts, "parallel.expert",
+                    ranks, errors);
+  const int64_t groups = config.model.n_group;
+  require(groups % ranks == 0 || ranks % groups == 0,
+          shown("parallel.expert", ranks) + " must divide " + shown("model.n_group", groups) +
+              " or be a multiple of it",
+          errors);
+}
+
+void check_pools(const RunConfig& config, ErrorList& errors) {
+  const int64_t taken = config.parallel.expert * config.batch.micro_sequences;
+  require(taken % config.batch.pool == 0,
+          shown("parallel.expert", config.parallel.expert) + " times " +
+              shown("batch.micro_sequences", config.batch.micro_sequences) +
+              " must be divisible by " + shown("batch.pool", config.batch.pool),
+          errors);
+}
+
+void check_ramp(const BatchConfig& batch, ErrorList& errors) {
+  require((batch.ramp_from > 0) == (batch.ramp_steps > 0),
+          shown("batch.ramp_from", batch.ramp_from) + " and " +
+              shown("batch.ramp_steps", batch.ramp_steps) + " must both be above 0, or both 0",
+          errors);
+  require_at_most("batch.ramp_from", batch.ramp_from, "batch.sequences", batch.sequences, errors);
+}
+
+void check_decay_points(const std::vector<double>& at, ErrorList& errors) {
+  for (size_t i = 1; i < at.size(); ++i) {
+    require(at[i - 1] < at[i],
+            "schedule.at must ascend: " + std::to_string(at[i - 1]) + " stands before " +
+                std::to_string(at[i]),
+            errors);
+  }
+}
+
+void check_schedule(const RunConfig& config, ErrorList& errors) {
+  const ScheduleConfig& schedule = config.schedule;
+  require(schedule.steps == 0 || schedule.tokens == 0,
+          shown("schedule.steps", schedule.steps) + " and " +
+              shown("schedule.tokens", schedule.tokens) + " must not both be given",
+          errors);
+  check_decay_points(schedule.at, errors);
+  if (schedule.steps > 0) {
+    require_at_most("schedule.warmup_steps", schedule.warmup_steps, "schedule.steps",
+                    schedule.steps, errors);
+  }
+  const int64_t step_tokens = config.batch.sequences * config.data.sequence_length;
+  if (schedule.tokens > 0 && config.batch.ramp_from == 0) {
+    require(schedule.warmup_steps * step_tokens <= schedule.tokens,
+            shown("schedule.warmup_steps", schedule.warmup_steps) + " of " +
+                std::to_string(step_tokens) + " tokens must not be longer than " +
+                shown("schedule.tokens", schedule.tokens),
+            errors);
+  }
+}
+
+void check_source_names(const std::vector<DataSource>& sources, const std::string& list,
+                        ErrorList& errors) {
+  for (size_t i = 0; i < sources.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      require(sources[i].name != sources[j].name,
+              list + "[" + std::to_string(j) + "] and [" + std::to_string(i) +
+                  "] have the same name, " + sources[i].name,
+              errors);
+    }
+  }
+}
+
+void check_data(const RunConfig& config, ErrorList& errors) {
+  require_at_most("data.sequence_length", config.data.sequence_length,
+                  "model.max_position_embeddings", config.model.max_position_embeddings, errors);
+  check_source_names(config.data.train, "data.train", errors);
+  check_source_names(config.data.eval, "data.eval", errors);
+}
+
+void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {
+  constexpr int64_t kBos = 256;
+  constexpr int64_t kEos = 257;
+  constexpr int64_t kVocabulary = 259;
+  if (config.data.tokenizer != "byte") {
+    return;
+  }
+  const ModelConfig& model = config.model;
+  require(model.vocab_size >= kVocabulary,
+          shown("model.vocab_size", model.vocab_size) +
+              " must be at least 259, the ids of data.tokenizer (byte)",
+          errors);
+  require(model.bos_token_id == kBos && model.eos_token_id == kEos,
+          shown("model.bos_token_id", model.bos_token_id) + " and " +
+              shown("model.eos_token_id", model.eos_token_id) +
+              " must be 256 and 257, as in data.tokenizer (byte)",
+          errors);
+}
+
+}  // namespace
+
+void check_config(const RunConfig& config) {
+  ErrorList errors;
+  check_model(config.model, errors);
+  check_supported(config, errors);
+  check_expert_parallel(config, errors);
+  check_pools(config, errors);
+  check_ramp(config.batch, errors);
+  check_schedule(config, errors);
+  check_data(config, errors);
+  errors.throw_if_any();
+}
+
+void check_training(const RunConfig& config) {
+  ErrorList errors;
+  require(!config.data.train.empty(), "data.train is empty: training needs at least one source",
+          errors);
+  require(config.schedule.steps > 0 || config.schedule.tokens > 0,
+          "schedule.steps (0) and schedule.tokens (0): one of them must be above 0", errors);
+  check_byte_tokenizer(config, errors);
+  errors.throw_if_any();
+}
+
+void check_layout(const RunConfig& config, int64_t world) {
+  ErrorList errors;
+  const int64_t block = config.parallel.pipeline * config.parallel.expert;
+  require(world % block == 0,
+          "the number of ranks (" + std::to_string(world) + ") must be divisible by " +
+              shown("parallel.pipeline", config.parallel.pipeline) + " times " +
+              shown("parallel.expert", config.parallel.expert),
+          errors);
+  require(config.parallel.backend != "local" || world == 1,
+          "parallel.backend (local) has one rank, not " + std::to_string(world), errors);
+  check_expert_parallel(config, errors);
+  check_pools(config, errors);
+  errors.throw_if_any();
+}
+
+}  // namespace dsmoe::config

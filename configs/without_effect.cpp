@@ -1,0 +1,80 @@
+#include "configs/validate.h"
+
+namespace dsmoe::config {
+namespace {
+
+/// Collects the keys that differ from their default though nothing reads them.
+class Unread {
+ public:
+  explicit Unread(std::string because) : because_(std::move(because)) {}
+
+  template <class T>
+  Unread& key(const std::string& name, const T& value, const T& standard) {
+    if (value != standard) {
+      notices_.push_back(name + " has no effect with " + because_);
+    }
+    return *this;
+  }
+
+  void append_to(std::vector<std::string>& out) const {
+    out.insert(out.end(), notices_.begin(), notices_.end());
+  }
+
+ private:
+  std::string because_;
+  std::vector<std::string> notices_;
+};
+
+void schedule_keys(const ScheduleConfig& schedule, std::vector<std::string>& out) {
+  const ScheduleConfig standard;
+  const ScheduleKind kind = schedule.kind;
+  if (kind != ScheduleKind::kStep) {
+    Unread("a schedule.kind other than step")
+        .key("schedule.at", schedule.at, standard.at)
+        .key("schedule.factor", schedule.factor, standard.factor)
+        .append_to(out);
+  }
+  if (kind == ScheduleKind::kStep || kind == ScheduleKind::kConstant) {
+    Unread("schedule.kind step or constant")
+        .key("schedule.min_ratio", schedule.min_ratio, standard.min_ratio)
+        .append_to(out);
+  }
+  if (kind != ScheduleKind::kWsd) {
+    Unread("a schedule.kind other than wsd")
+        .key("schedule.decay_fraction", schedule.decay_fraction, standard.decay_fraction)
+        .append_to(out);
+  }
+}
+
+void drop_keys(const RunConfig& config, std::vector<std::string>& out) {
+  if (config.drop.kind != DropKind::kNone) {
+    return;
+  }
+  const DropConfig standard;
+  Unread("drop.kind: none")
+      .key("drop.capacity", config.drop.capacity, standard.capacity)
+      .key("drop.protected", config.drop.protected_fraction, standard.protected_fraction)
+      .key("batch.pool", config.batch.pool, BatchConfig{}.pool)
+      .key("eval.drop", config.eval.drop, EvalConfig{}.drop)
+      .append_to(out);
+}
+
+void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
+  if (model.topk_method == TopkMethod::kGreedy) {
+    Unread("model.topk_method: greedy")
+        .key("model.group_score", model.group_score, ModelConfig{}.group_score)
+        .append_to(out);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> without_effect(const RunConfig& config) {
+  std::vector<std::string> out;
+  model_keys(config.model, out);
+  schedule_keys(config.schedule, out);
+  drop_keys(config, out);
+  return out;
+}
+
+}  // namespace dsmoe::config

@@ -1,0 +1,73 @@
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "configs/dump.h"
+#include "configs/resolve.h"
+#include "configs/validate.h"
+#include "tests/support/catch.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using dsmoe::config::Resolved;
+using dsmoe::config::SearchPath;
+
+const std::string kConfigs = std::string(DSMOE_SOURCE_DIR) + "/configs";
+
+std::vector<std::string> recipes(const std::string& folder) {
+  std::vector<std::string> found;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kConfigs + folder)) {
+    if (entry.path().extension() == ".yaml") {
+      found.push_back(entry.path().string());
+    }
+  }
+  return found;
+}
+
+Resolved resolve_recipe(const std::string& path) {
+  return dsmoe::config::resolve(path, {}, SearchPath{kConfigs, ""});
+}
+
+}  // namespace
+
+TEST_CASE("every recipe resolves, and its dump reads back to the same configuration") {
+  const std::vector<std::string> all = recipes("");
+  REQUIRE(all.size() >= 9);
+  for (const std::string& path : all) {
+    INFO(path);
+    const Resolved read = resolve_recipe(path);
+    const std::string text = dsmoe::config::dump(read.config);
+    CHECK(dsmoe::config::resolve_text(text, "dump", {}, {}).config == read.config);
+    CHECK(dsmoe::config::without_effect(read.config).empty());
+  }
+}
+
+TEST_CASE("every pretraining recipe can be trained on two ranks") {
+  for (const std::string& path : recipes("/pretrain")) {
+    INFO(path);
+    const Resolved read = resolve_recipe(path);
+    CHECK_NOTHROW(dsmoe::config::check_training(read.config));
+    CHECK_NOTHROW(dsmoe::config::check_layout(read.config, 2));
+  }
+}
+
+TEST_CASE("the bench recipes have the shapes of the comparison with transformers") {
+  for (const std::string& path : recipes("/bench")) {
+    INFO(path);
+    const dsmoe::config::RunConfig config = resolve_recipe(path).config;
+    const dsmoe::config::ModelConfig& model = config.model;
+    CHECK(model.num_attention_heads == 8);
+    CHECK(model.qk_nope_head_dim == 64);
+    CHECK(model.qk_rope_head_dim == 32);
+    CHECK(model.v_head_dim == 64);
+    CHECK(model.q_lora_rank == model.hidden_size / 2);
+    CHECK(model.kv_lora_rank == model.hidden_size / 4);
+    CHECK(model.intermediate_size == model.hidden_size * 11 / 4);
+    CHECK(model.num_experts_per_tok == 6);
+    CHECK(model.n_shared_experts == 2);
+    CHECK(model.n_group == 8);
+    CHECK(model.topk_group == 3);
+    CHECK(config.drop.kind == dsmoe::config::DropKind::kNone);
+  }
+}
