@@ -26,11 +26,17 @@ void check_weights(const std::vector<double>& weights) {
   }
 }
 
+/// From the smallest on: rounding is least, and decimal weights that sum to 1 do so here.
+double sum_of(std::vector<double> weights) {
+  std::sort(weights.begin(), weights.end());
+  return std::accumulate(weights.begin(), weights.end(), 0.0);
+}
+
 }  // namespace
 
 Blend::Blend(std::vector<double> weights) : weights_(std::move(weights)) {
   check_weights(weights_);
-  const double sum = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  const double sum = sum_of(weights_);
   for (double& weight : weights_) {
     weight /= sum;
   }
