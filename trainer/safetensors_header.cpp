@@ -184,7 +184,7 @@ int64_t dtype_bits(std::string_view dtype) {
 int64_t dtype_rank(std::string_view dtype) {
   const auto found = std::find_if(kDtypes.begin(), kDtypes.end(),
                                   [&](const Dtype& known) { return known.name == dtype; });
-  return kDtypes.end() - found;
+  return found - kDtypes.begin();
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view json_text, int64_t data_bytes,

@@ -33,7 +33,7 @@ inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 /// Bits of one element, 0 for an unknown dtype.
 [[nodiscard]] int64_t dtype_bits(std::string_view dtype);
 
-/// Place of a dtype in the order the reference writer uses: larger alignment first.
+/// Place of a dtype in the order of the reference, whose writer puts the highest first.
 [[nodiscard]] int64_t dtype_rank(std::string_view dtype);
 
 /// Parses the JSON part. data_bytes: length of what follows it in the file; path: for messages.
