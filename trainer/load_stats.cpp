@@ -1,0 +1,73 @@
+#include "trainer/load_stats.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+namespace dsmoe::train {
+namespace {
+
+int64_t total(std::span<const int64_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+double mean(std::span<const int64_t> counts) {
+  return static_cast<double>(total(counts)) / static_cast<double>(counts.size());
+}
+
+}  // namespace
+
+double max_vio(std::span<const int64_t> counts) {
+  if (total(counts) == 0) return 0;
+  const auto largest = static_cast<double>(*std::max_element(counts.begin(), counts.end()));
+  return (largest - mean(counts)) / mean(counts);
+}
+
+double cv(std::span<const int64_t> counts) {
+  if (total(counts) == 0) return 0;
+  const double center = mean(counts);
+  double squares = 0;
+  for (const int64_t count : counts) {
+    const double deviation = static_cast<double>(count) - center;
+    squares += deviation * deviation;
+  }
+  return std::sqrt(squares / static_cast<double>(counts.size())) / center;
+}
+
+int64_t dead(std::span<const int64_t> counts) {
+  return std::count(counts.begin(), counts.end(), int64_t{0});
+}
+
+double device_vio(std::span<const int64_t> counts, int64_t devices) {
+  const auto experts = static_cast<int64_t>(counts.size());
+  if (devices <= 0 || experts % devices != 0) {
+    throw std::invalid_argument("device_vio: " + std::to_string(devices) +
+                                " devices do not divide " + std::to_string(experts) + " experts");
+  }
+  const auto width = static_cast<size_t>(experts / devices);
+  std::vector<int64_t> sums;
+  for (size_t begin = 0; begin < counts.size(); begin += width) {
+    sums.push_back(total(counts.subspan(begin, width)));
+  }
+  return max_vio(sums);
+}
+
+LoadValues load_of(std::span<const int64_t> counts, int64_t devices) {
+  return {max_vio(counts), cv(counts), dead(counts), device_vio(counts, devices)};
+}
+
+LoadValues over_layers(const std::vector<LoadValues>& layers) {
+  LoadValues result;
+  for (const LoadValues& layer : layers) {
+    const double share = 1.0 / static_cast<double>(layers.size());
+    result.max_vio += layer.max_vio * share;
+    result.cv += layer.cv * share;
+    result.dead += layer.dead;
+    result.device_vio += layer.device_vio * share;
+  }
+  return result;
+}
+
+}  // namespace dsmoe::train
