@@ -21,7 +21,8 @@ def read_config(path):
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             sys.exit(f"{path}: model.preset {preset} is at none of {', '.join(map(str, places))}")
-        model.update(yaml.safe_load(found.read_text(encoding="utf-8"))["model"])
+        content = yaml.safe_load(found.read_text(encoding="utf-8"))
+        model.update(content.get("model", content))
     config["model"] = {**model, **config["model"]}
     return config
 
