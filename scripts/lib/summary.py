@@ -1,6 +1,6 @@
 """Prints what a quickstart run reached: the sample, a short table, where things are, what to try next.
 
-usage: summary.py --run RUN --model STEP_DIRECTORY --results FOLDER
+usage: summary.py --run RUN --model STEP_DIRECTORY --results FOLDER --prompt TEXT
 FOLDER holds eval.json, compressors.json and sample.json, as `dsmoe` and scripts/compressors print them.
 """
 
@@ -20,8 +20,8 @@ def last_line(path):
         return json.loads(file.read().splitlines()[-1])
 
 
-def sample_text(sample):
-    lines = sample["text"].splitlines() or [""]
+def sample_text(prompt, sample):
+    lines = (prompt + sample["text"]).splitlines()
     return "\n".join(textwrap.fill(line, 96, initial_indent="    ", subsequent_indent="    ") for line in lines)
 
 
@@ -41,12 +41,12 @@ def rows(last, result, compressors, run, model):
     load = last["load"]
     yield "load balance", f"MaxVio {load['max_vio']:.2f}, dead experts {load['dead']:.0f}   (0 and 0: perfectly even)"
     yield "checkpoint", f"{model}/model   (opens in transformers as it is)"
-    yield "metrics", f"{run}/metrics.jsonl, tensorboard --logdir {run}/tb"
+    yield "metrics", f"{run}/metrics.jsonl, TensorBoard files in {run}/tb"
 
 
 def next_steps(model):
     return [
-        ("more text", f'build/release/dsmoe generate --model {model} --prompt "Music (noun): " --max-tokens 200'),
+        ("more text", f'build/release/dsmoe generate --model {model} --prompt "Moonquake " --max-tokens 200'),
         ("the hour-long recipe", "mpirun -np 2 build/release/dsmoe train configs/pretrain/webster.yaml"),
         ("other losses", "... train configs/pretrain/quickstart.yaml run.name=no_balance balance.expert=0"),
     ]
@@ -56,10 +56,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("run", "model", "results"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--prompt", required=True)
     options = parser.parse_args()
     last = last_line(options.run / "metrics.jsonl")
     results = {name: read(options.results / f"{name}.json") for name in ("eval", "compressors", "sample")}
-    print(sample_text(results["sample"]), end="\n\n")
+    print(sample_text(options.prompt, results["sample"]), end="\n\n")
     for name, value in rows(last, results["eval"], results["compressors"], options.run, options.model):
         print(f"{name:24}{value}")
     print("\nWhat to try next")
