@@ -32,7 +32,7 @@ int edit_distance(const std::string& left, const std::string& right) {
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
-  int best = std::max(2, static_cast<int>(word.size() / 3)) + 1;
+  int best = std::max(1, static_cast<int>(word.size() / 3)) + 1;
   std::string found;
   for (const std::string& candidate : candidates) {
     const int distance = edit_distance(word, candidate);

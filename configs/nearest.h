@@ -9,7 +9,7 @@ namespace dsmoe::config {
 int edit_distance(const std::string& left, const std::string& right);
 
 /// The candidate with the smallest edit distance, ties to the first; empty where none is close
-/// (more than a third of the word, at least 2, would have to change).
+/// (more than a third of the word would have to change; one letter of a short one may).
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);
 
 }  // namespace dsmoe::config

@@ -66,7 +66,7 @@ void check_rope(const ModelConfig& model, ErrorList& errors) {
           "model.rope_scaling.beta_fast must be larger than model.rope_scaling.beta_slow", errors);
 }
 
-void check_model(const ModelConfig& model, ErrorList& errors) {
+void check_architecture(const ModelConfig& model, ErrorList& errors) {
   check_experts(model, errors);
   check_rope(model, errors);
   require_at_most("model.first_k_dense_replace", model.first_k_dense_replace,
@@ -94,7 +94,6 @@ void check_router_supported(const ModelConfig& model, ErrorList& errors) {
 }
 
 void check_supported(const RunConfig& config, ErrorList& errors) {
-  check_router_supported(config.model, errors);
   require(config.balance.scope == BalanceScope::kSequence,
           "balance.scope: pool and global_batch are not supported yet; sequence is", errors);
   require(config.parallel.pipeline == 1,
@@ -210,9 +209,17 @@ void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {
 
 }  // namespace
 
+void check_model(const ModelConfig& model) {
+  ErrorList errors;
+  check_architecture(model, errors);
+  check_router_supported(model, errors);
+  errors.throw_if_any();
+}
+
 void check_config(const RunConfig& config) {
   ErrorList errors;
-  check_model(config.model, errors);
+  check_architecture(config.model, errors);
+  check_router_supported(config.model, errors);
   check_supported(config, errors);
   check_expert_parallel(config, errors);
   check_pools(config, errors);

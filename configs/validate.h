@@ -8,6 +8,10 @@
 
 namespace dsmoe::config {
 
+/// What the model section alone must satisfy, and that its router is implemented.
+/// Throws ConfigError.
+void check_model(const ModelConfig& model);
+
 /// What any use of a configuration needs: keys that fit each other, and nothing asked for that is
 /// not implemented. resolve() calls it. Throws ConfigError with every complaint; messages name
 /// both keys and numbers: `model.n_routed_experts (63) must be divisible by model.n_group (8)`.

@@ -1,0 +1,149 @@
+#include "configs/hf_config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "configs/error_list.h"
+#include "configs/fields.h"
+#include "configs/read_model.h"
+#include "configs/validate.h"
+#include "configs/yaml_reader.h"
+
+namespace dsmoe::config {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A key without which a config.json does not say what its weights are.
+const std::vector<std::string> kRequired{"vocab_size",
+                                         "hidden_size",
+                                         "num_hidden_layers",
+                                         "num_attention_heads",
+                                         "intermediate_size",
+                                         "q_lora_rank",
+                                         "kv_lora_rank",
+                                         "qk_nope_head_dim",
+                                         "qk_rope_head_dim",
+                                         "v_head_dim",
+                                         "n_routed_experts",
+                                         "n_shared_experts",
+                                         "moe_intermediate_size",
+                                         "num_experts_per_tok",
+                                         "first_k_dense_replace",
+                                         "max_position_embeddings",
+                                         "bos_token_id",
+                                         "eos_token_id"};
+
+Json to_json(const Node& node) {
+  if (node.is_map()) {
+    Json map = Json::object();
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      map[node.keys[i]] = to_json(node.items[i]);
+    }
+    return map;
+  }
+  if (!node.is_scalar()) {
+    return nullptr;
+  }
+  // Numbers and booleans are written alike in YAML and JSON; the rest are words.
+  const Json value = Json::parse(node.text, nullptr, /*allow_exceptions=*/false);
+  return node.quoted || value.is_discarded() ? Json(node.text) : value;
+}
+
+void add_rope_parameters(const ModelConfig& model, Json& out) {
+  Json& parameters = out["rope_parameters"];
+  parameters["rope_type"] = "default";
+  parameters["rope_theta"] = model.rope_theta;
+  if (!model.rope_scaling) {
+    return;
+  }
+  for (Json* map : {&out["rope_scaling"], &parameters}) {
+    (*map)["type"] = "yarn";
+    (*map)["rope_type"] = "yarn";
+  }
+  parameters.update(out["rope_scaling"]);
+}
+
+/// Constants of the architecture, which transformers would default otherwise.
+void add_constants(const ModelConfig& model, Json& out) {
+  out["num_key_value_heads"] = model.num_attention_heads;
+  out["head_dim"] = model.qk_rope_head_dim;
+  out["hidden_act"] = "silu";
+  out["attention_bias"] = false;
+  out["mlp_bias"] = false;
+  out["attention_dropout"] = 0.0;
+  out["tie_word_embeddings"] = false;
+  out["pretraining_tp"] = 1;
+  out["rope_interleave"] = true;
+  out["pad_token_id"] = nullptr;
+  out["use_cache"] = true;
+}
+
+void add_class(HfClass hf_class, Json& out) {
+  switch (hf_class) {
+    case HfClass::kDeepseekV2:
+      out["architectures"] = {"DeepseekV2ForCausalLM"};
+      out["model_type"] = "deepseek_v2";
+      return;
+    case HfClass::kDeepseekV3:
+      out["architectures"] = {"DeepseekV3ForCausalLM"};
+      out["model_type"] = "deepseek_v3";
+      out["num_nextn_predict_layers"] = 0;
+      return;
+    case HfClass::kNone:
+      break;
+  }
+  out["architectures"] = {"DsmoeForCausalLM"};
+  out["model_type"] = "dsmoe";
+}
+
+/// The values that transformers takes where a config.json of the family is silent.
+ModelConfig hf_defaults() {
+  ModelConfig model;
+  model.topk_method = TopkMethod::kGreedy;
+  model.n_group = 1;
+  model.topk_group = 1;
+  model.initializer_range = 0.02;
+  return model;
+}
+
+}  // namespace
+
+std::string to_hf_config_json(const ModelConfig& model, const std::string& dtype) {
+  Json out;
+  add_class(hf_class(model).hf_class, out);
+  for (const Row<ModelConfig>& one : model_rows()) {
+    if (one.info.name != "preset" && one.info.name != "init_from") {
+      out[one.info.name] = to_json(one.write(model));
+    }
+  }
+  add_rope_parameters(model, out);
+  add_constants(model, out);
+  out["torch_dtype"] = dtype;
+  out["dtype"] = dtype;
+  return out.dump(2) + "\n";
+}
+
+ModelConfig from_hf_config_json(const std::string& text, const std::string& name,
+                                std::vector<std::string>& notices) {
+  const Node root = parse_yaml(text, name);
+  ErrorList errors;
+  ModelConfig model = hf_defaults();
+  if (root.is_map()) {
+    for (const std::string& key : kRequired) {
+      if (root.find(key) == nullptr) {
+        errors.add(name, key, "is missing");
+      }
+    }
+  }
+  for (const char* key : {"preset", "init_from"}) {
+    if (const Node* value = root.find(key)) {
+      errors.add(value->where, key, "must not stand in a config.json");
+    }
+  }
+  read_model(root, "", model, errors, notices);
+  errors.throw_if_any();
+  check_model(model);
+  return model;
+}
+
+}  // namespace dsmoe::config
