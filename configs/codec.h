@@ -19,8 +19,13 @@ struct Rule {
   std::function<bool(const T&)> holds;
 };
 
+/// Upper bound of every size and count, so that the product of two never overflows.
+inline constexpr int64_t kLargestCount = int64_t{1} << 31;
+
 Rule<int64_t> at_least(int64_t low);
 Rule<int64_t> between(int64_t low, int64_t high);
+/// low to kLargestCount.
+Rule<int64_t> count_from(int64_t low);
 Rule<double> number_at_least(double low);
 Rule<double> number_above(double low);
 Rule<double> number_between(double low, double high);

@@ -28,7 +28,7 @@ Section data_section() {
   const Rows<DataConfig> rows{
       row("tokenizer", &DataConfig::tokenizer, text(not_empty()),
           {.meaning = "byte (256 bytes, BOS, EOS, PAD), or a tokenizer.json"}),
-      row("sequence_length", &DataConfig::sequence_length, integer(at_least(1)),
+      row("sequence_length", &DataConfig::sequence_length, integer(count_from(1)),
           {.meaning = "targets of one packed row", .symbol = "T", .unit = "tokens"}),
       row("train", &DataConfig::train, list_of_maps(train),
           {.meaning = "sources that are blended for training"}),

@@ -3,10 +3,8 @@
 namespace dsmoe::config {
 namespace {
 
-constexpr int64_t kLargest = int64_t{1} << 40;
-
-const Rule<int64_t> kPositive = between(1, kLargest);
-const Rule<int64_t> kCount = between(0, kLargest);
+const Rule<int64_t> kPositive = count_from(1);
+const Rule<int64_t> kCount = count_from(0);
 
 Rows<ModelConfig> source_rows() {
   return {
@@ -56,7 +54,7 @@ Rows<ModelConfig> attention_rows() {
            .why = "4 * qk_nope_head_dim in V2; smaller: less cache, less quality"}),
       row("qk_nope_head_dim", &ModelConfig::qk_nope_head_dim, integer(kPositive),
           {.meaning = "part of a query or key head without rotation", .symbol = "d_h"}),
-      row("qk_rope_head_dim", &ModelConfig::qk_rope_head_dim, integer(between(2, kLargest)),
+      row("qk_rope_head_dim", &ModelConfig::qk_rope_head_dim, integer(count_from(2)),
           {.meaning = "rotated part of a query head, and the one rotated key of all heads; even",
            .symbol = "d_h^R",
            .why = "half of qk_nope_head_dim in V2"}),

@@ -12,9 +12,11 @@ Rule<int64_t> at_least(int64_t low) {
 }
 
 Rule<int64_t> between(int64_t low, int64_t high) {
-  return {std::to_string(low) + " to " + std::to_string(high),
+  return {std::to_string(low) + " to " + (high == kLargestCount ? "2^31" : std::to_string(high)),
           [low, high](const int64_t& value) { return value >= low && value <= high; }};
 }
+
+Rule<int64_t> count_from(int64_t low) { return between(low, kLargestCount); }
 
 Rule<double> number_at_least(double low) {
   return {">= " + number_text(low), [low](const double& value) { return value >= low; }};

@@ -18,7 +18,7 @@ Section run_section() {
               {{"fp32", Precision::kFp32}, {"fp64", Precision::kFp64}, {"bf16", Precision::kBf16}}),
           {.meaning = "number format of the computation; bf16 keeps fp32 master weights",
            .why = "fp64 to compare layouts exactly; bf16 where the CPU has AVX-512 BF16"}),
-      row("threads", &RunSection::threads, integer_or("auto", 0, at_least(1)),
+      row("threads", &RunSection::threads, integer_or("auto", 0, count_from(1)),
           {.meaning = "threads of one rank; auto: the cores of the host / its ranks",
            .unit = "threads"}),
       row("resume", &RunSection::resume, text(not_empty()),
@@ -35,12 +35,12 @@ Section run_section() {
 
 Section parallel_section() {
   const Rows<ParallelConfig> rows{
-      row("expert", &ParallelConfig::expert, integer(at_least(1)),
+      row("expert", &ParallelConfig::expert, integer(count_from(1)),
           {.meaning = "ranks that share the routed experts of a layer",
            .symbol = "EP",
            .unit = "ranks",
            .why = "when the experts do not fit one rank; divides the world"}),
-      row("pipeline", &ParallelConfig::pipeline, integer(at_least(1)),
+      row("pipeline", &ParallelConfig::pipeline, integer(count_from(1)),
           {.meaning = "ranks that share the layers",
            .symbol = "PP",
            .unit = "ranks",
@@ -57,11 +57,11 @@ Section parallel_section() {
 
 Section checkpoint_section() {
   const Rows<CheckpointConfig> rows{
-      row("every", &CheckpointConfig::every, integer(at_least(0)),
+      row("every", &CheckpointConfig::every, integer(count_from(0)),
           {.meaning = "steps between checkpoints; 0: only at the end", .unit = "steps"}),
-      row("keep", &CheckpointConfig::keep, integer(at_least(1)),
+      row("keep", &CheckpointConfig::keep, integer(count_from(1)),
           {.meaning = "newest checkpoints that are kept", .unit = "checkpoints"}),
-      row("permanent_every", &CheckpointConfig::permanent_every, integer(at_least(0)),
+      row("permanent_every", &CheckpointConfig::permanent_every, integer(count_from(0)),
           {.meaning = "a checkpoint at a multiple of this is never deleted; 0: none",
            .unit = "steps"}),
   };
@@ -70,7 +70,7 @@ Section checkpoint_section() {
 
 Section log_section() {
   const Rows<LogConfig> rows{
-      row("every", &LogConfig::every, integer(at_least(1)),
+      row("every", &LogConfig::every, integer(count_from(1)),
           {.meaning = "steps between console lines and per-layer metrics", .unit = "steps"}),
       row("tensorboard", &LogConfig::tensorboard, boolean(),
           {.meaning = "write TensorBoard event files"}),
@@ -80,9 +80,9 @@ Section log_section() {
 
 Section eval_section() {
   const Rows<EvalConfig> rows{
-      row("every", &EvalConfig::every, integer(at_least(0)),
+      row("every", &EvalConfig::every, integer(count_from(0)),
           {.meaning = "steps between evaluations; 0: only at the end", .unit = "steps"}),
-      row("batches", &EvalConfig::batches, integer(at_least(1)),
+      row("batches", &EvalConfig::batches, integer(count_from(1)),
           {.meaning = "batches of each source in data.eval", .unit = "batches"}),
       row("drop", &EvalConfig::drop, boolean(),
           {.meaning = "drop tokens in evaluation as in training", .why = "V2 drops none"}),

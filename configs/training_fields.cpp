@@ -4,23 +4,23 @@ namespace dsmoe::config {
 
 Section batch_section() {
   const Rows<BatchConfig> rows{
-      row("sequences", &BatchConfig::sequences, integer(at_least(1)),
+      row("sequences", &BatchConfig::sequences, integer(count_from(1)),
           {.meaning = "global batch of one step",
            .unit = "sequences",
            .why = "independent of the layout"}),
-      row("micro_sequences", &BatchConfig::micro_sequences, integer(at_least(1)),
+      row("micro_sequences", &BatchConfig::micro_sequences, integer(count_from(1)),
           {.meaning = "what one rank computes at a time",
            .unit = "sequences",
            .why = "smaller: less memory; the numbers stay the same"}),
-      row("pool", &BatchConfig::pool, integer(at_least(1)),
+      row("pool", &BatchConfig::pool, integer(count_from(1)),
           {.meaning = "consecutive sequences whose tokens compete for a device group's capacity",
            .unit = "sequences",
            .why = "larger: fewer drops; parallel.expert * micro_sequences must be a multiple"}),
-      row("ramp_from", &BatchConfig::ramp_from, integer(at_least(0)),
+      row("ramp_from", &BatchConfig::ramp_from, integer(count_from(0)),
           {.meaning = "global batch of step 1; 0: no ramp",
            .unit = "sequences",
            .why = "V2 went from 2304 to 9216"}),
-      row("ramp_steps", &BatchConfig::ramp_steps, integer(at_least(0)),
+      row("ramp_steps", &BatchConfig::ramp_steps, integer(count_from(0)),
           {.meaning = "steps over which the batch grows linearly to batch.sequences",
            .unit = "steps"}),
   };
@@ -39,7 +39,7 @@ Section optimizer_section() {
           {.meaning = "decoupled weight decay"}),
       row("clip_norm", &OptimizerConfig::clip_norm, number(number_at_least(0.0)),
           {.meaning = "largest global gradient norm; 0: no clipping"}),
-      row("max_skipped", &OptimizerConfig::max_skipped, integer(at_least(0)),
+      row("max_skipped", &OptimizerConfig::max_skipped, integer(count_from(0)),
           {.meaning = "non-finite steps in a row that stop the run", .unit = "steps"}),
   };
   return make_section("optimizer", "AdamW.", &RunConfig::optimizer, rows);
@@ -47,11 +47,11 @@ Section optimizer_section() {
 
 Section schedule_section() {
   const Rows<ScheduleConfig> rows{
-      row("steps", &ScheduleConfig::steps, integer(at_least(0)),
+      row("steps", &ScheduleConfig::steps, integer(count_from(0)),
           {.meaning = "length of the run; this or tokens", .unit = "steps"}),
       row("tokens", &ScheduleConfig::tokens, integer(at_least(0)),
           {.meaning = "length of the run; this or steps", .unit = "tokens"}),
-      row("warmup_steps", &ScheduleConfig::warmup_steps, integer(at_least(0)),
+      row("warmup_steps", &ScheduleConfig::warmup_steps, integer(count_from(0)),
           {.meaning = "steps over which the rate grows linearly from 0",
            .unit = "steps",
            .why = "V2: 2000"}),

@@ -161,7 +161,9 @@ void check_schedule(const RunConfig& config, ErrorList& errors) {
   }
   const int64_t step_tokens = config.batch.sequences * config.data.sequence_length;
   if (schedule.tokens > 0 && config.batch.ramp_from == 0) {
-    require(schedule.warmup_steps * step_tokens <= schedule.tokens,
+    // As doubles: the product of three counts may overflow.
+    require(static_cast<double>(schedule.warmup_steps) * static_cast<double>(step_tokens) <=
+                static_cast<double>(schedule.tokens),
             shown("schedule.warmup_steps", schedule.warmup_steps) + " of " +
                 std::to_string(step_tokens) + " tokens must not be longer than " +
                 shown("schedule.tokens", schedule.tokens),

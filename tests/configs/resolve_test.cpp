@@ -138,8 +138,10 @@ TEST_CASE("a value of the wrong type is an error that shows it") {
 TEST_CASE("a value out of range is an error with the range") {
   expect_error("run: {seed: -1}\n", {"run.seed: must be >= 0, not -1"});
   expect_error("run: {name: a/b}\n", {"run.name: must be letters, digits, _ and -"});
-  expect_error("model: {hidden_size: 0}\n", {"model.hidden_size: must be 1 to"});
-  expect_error("batch: {pool: 0}\n", {"batch.pool: must be >= 1, not 0"});
+  expect_error("model: {hidden_size: 0}\n", {"model.hidden_size: must be 1 to 2^31, not 0"});
+  expect_error("batch: {pool: 0}\n", {"batch.pool: must be 1 to 2^31, not 0"});
+  expect_error("model: {topk_group: 1e12, n_group: 1e12}\n",
+               {"model.topk_group: must be 1 to 2^31"});
   expect_error("optimizer: {betas: [0.9, 1.0]}\n", {"optimizer.betas[1]: must be 0.0 to"});
   expect_error("schedule: {at: [0.5, 1.0]}\n", {"schedule.at[1]: must be above 0.0 and below 1.0"});
   expect_error("drop: {protected: 1.1}\n", {"drop.protected: must be 0.0 to 1.0, not 1.1"});
