@@ -1,6 +1,7 @@
 #include "trainer/metrics.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -77,6 +78,18 @@ Json report_json(const StepReport& report) {
   return json;
 }
 
+using Scalars = std::vector<std::pair<std::string, double>>;
+
+/// Adds the numbers below `value`, whose name so far is `prefix`.
+void flatten(const Json& value, const std::string& prefix, Scalars& scalars) {
+  for (const auto& [key, inner] : value.items()) {
+    const std::string name = prefix + key;
+    if (inner.is_object()) flatten(inner, name + "/", scalars);
+    if (inner.is_number()) scalars.emplace_back(name, inner.get<double>());
+    if (inner.is_boolean()) scalars.emplace_back(name, inner.get<bool>() ? 1.0 : 0.0);
+  }
+}
+
 enum class Line { kKept, kLater, kDamaged };
 
 Line judge(std::string_view line, int64_t step) {
@@ -92,6 +105,24 @@ Line judge(std::string_view line, int64_t step) {
 std::string to_json(const StepReport& report) {
   return report_json(report).dump(/*indent=*/-1, /*indent_char=*/' ', /*ensure_ascii=*/false,
                                   Json::error_handler_t::replace);
+}
+
+std::vector<std::pair<std::string, double>> scalars_of(const StepReport& report) {
+  const Json all = report_json(report);
+  Json by_name = Json::object();
+  for (const auto& [key, value] : all.items()) {
+    if (key == "layers" || key == "step") continue;
+    (value.is_object() ? by_name[key] : by_name["train"][key]) = value;
+  }
+  for (const LayerReport& layer : report.layers) {
+    Json values = layer_json(layer);
+    values.erase("layer");
+    by_name["layers"][std::to_string(layer.layer)] = values;
+  }
+  Scalars scalars;
+  flatten(by_name, "", scalars);
+  std::erase_if(scalars, [](const auto& scalar) { return !std::isfinite(scalar.second); });
+  return scalars;
 }
 
 CutBack cut_back(const std::string& path, int64_t step) {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "trainer/file_handle.h"
 #include "trainer/step_report.h"
@@ -11,6 +13,10 @@ namespace dsmoe::train {
 /// One line of JSON without the newline, keys as in design section 6. Doubles survive the round
 /// trip; NaN and infinities are null; `layers` and `eval` are absent when empty.
 [[nodiscard]] std::string to_json(const StepReport& report);
+
+/// The same numbers by name, for TensorBoard: "train/loss", "load/max_vio", "eval/webster/loss",
+/// "layers/3/load/max_vio" with the layer's index in the model. Left out: what is not finite.
+[[nodiscard]] std::vector<std::pair<std::string, double>> scalars_of(const StepReport& report);
 
 /// What cut_back found.
 struct CutBack {

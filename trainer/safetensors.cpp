@@ -121,6 +121,11 @@ c10::ScalarType SafetensorsFile::dtype(const std::string& name) const {
                         "\nhint: convert it to F32 or BF16");
 }
 
+std::pair<int64_t, int64_t> SafetensorsFile::byte_range(const std::string& name) const {
+  const TensorInfo& entry = info(name);
+  return {data_start_ + entry.begin, data_start_ + entry.end};
+}
+
 void SafetensorsFile::read_into(const std::string& name, int64_t begin,
                                 const at::Tensor& out) const {
   const TensorInfo& entry = info(name);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trainer/file_handle.h"
@@ -31,6 +32,9 @@ class SafetensorsFile {
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
   /// Throws CheckpointError for a dtype that torch lacks.
   [[nodiscard]] c10::ScalarType dtype(const std::string& name) const;
+
+  /// First and one-past-last byte of the tensor in the file.
+  [[nodiscard]] std::pair<int64_t, int64_t> byte_range(const std::string& name) const;
 
   /// The whole tensor, on the CPU.
   [[nodiscard]] at::Tensor read(const std::string& name) const;

@@ -4,17 +4,14 @@
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "configs/errors.h"
+#include "trainer/strict_json.h"
 
 namespace dsmoe::train {
 namespace {
 
 using nlohmann::json;
 
-/// A legal header is three levels deep; unknown keys of an entry may hold a little more.
-constexpr int kMaxDepth = 16;
 constexpr const char* kMetadata = "__metadata__";
 
 struct Dtype {
@@ -30,52 +27,9 @@ constexpr std::array<Dtype, 22> kDtypes = {
      {"I32", 32},        {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},
      {"I64", 64},        {"U64", 64}}};
 
-[[noreturn]] void reject(const std::string& path, const std::string& what) {
-  throw CheckpointError(
-      path + ": " + what +
-      "\nhint: the file is damaged or no safetensors file; copy or save it again");
-}
-
 [[noreturn]] void reject(const std::string& path, const std::string& tensor,
                          const std::string& what) {
-  reject(path, "tensor '" + tensor + "': " + what);
-}
-
-/// Refuses what the JSON library lets pass: duplicate keys and endless nesting.
-class StrictKeys {
- public:
-  explicit StrictKeys(const std::string& path) : path_(path) {}
-
-  bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) reject(path_, "the header nests too deeply");
-    const size_t level = static_cast<size_t>(depth);
-    if (event == json::parse_event_t::object_start) keys_.resize(level + 2);
-    if (event == json::parse_event_t::object_start) keys_[level + 1].clear();
-    if (event == json::parse_event_t::key) add(level, parsed.get<std::string>());
-    return true;
-  }
-
- private:
-  void add(size_t level, const std::string& key) {
-    if (!keys_[level].insert(key).second) reject(path_, "the header has '" + key + "' twice");
-  }
-
-  const std::string& path_;
-  std::vector<std::set<std::string>> keys_;
-};
-
-json parse_json(std::string_view text, const std::string& path) {
-  // The library skips a byte order mark and stops at a zero byte; the format allows neither.
-  if (text.substr(0, 3) == "\xEF\xBB\xBF" || text.find('\0') != std::string_view::npos) {
-    reject(path, "the header is not JSON");
-  }
-  try {
-    const json header = json::parse(text.begin(), text.end(), StrictKeys(path));
-    if (!header.is_object()) reject(path, "the header is not a JSON object");
-    return header;
-  } catch (const json::exception& error) {
-    reject(path, std::string("the header is not JSON: ") + error.what());
-  }
+  reject_file(path, "tensor '" + tensor + "': " + what);
 }
 
 int64_t count_of(const json& value, const std::string& path, const std::string& tensor,
@@ -137,9 +91,9 @@ TensorInfo info_of(const json& entry, const std::string& path, const std::string
 
 std::map<std::string, std::string> metadata_of(const json& entry, const std::string& path) {
   std::map<std::string, std::string> metadata;
-  if (!entry.is_object()) reject(path, "__metadata__ is not an object");
+  if (!entry.is_object()) reject_file(path, "__metadata__ is not an object");
   for (const auto& [key, value] : entry.items()) {
-    if (!value.is_string()) reject(path, "__metadata__ '" + key + "' is not a string");
+    if (!value.is_string()) reject_file(path, "__metadata__ '" + key + "' is not a string");
     metadata[key] = value.get<std::string>();
   }
   return metadata;
@@ -167,8 +121,8 @@ void check_coverage(const SafetensorsHeader& header, int64_t data_bytes, const s
     covered = range.end;
   }
   if (covered != data_bytes) {
-    reject(path, "holds " + std::to_string(data_bytes) + " bytes of data, its header describes " +
-                     std::to_string(covered));
+    reject_file(path, "holds " + std::to_string(data_bytes) +
+                          " bytes of data, its header describes " + std::to_string(covered));
   }
 }
 
@@ -189,7 +143,7 @@ int64_t dtype_rank(std::string_view dtype) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view json_text, int64_t data_bytes,
                                            const std::string& path) {
-  const json root = parse_json(json_text, path);
+  const json root = parse_strict_json(json_text, path);
   SafetensorsHeader header;
   for (const auto& [name, entry] : root.items()) {
     if (name == kMetadata) {

@@ -107,6 +107,25 @@ TEST_CASE("metrics keep every bit of a double and write null for what is no numb
   CHECK(line["skipped"] == true);
 }
 
+TEST_CASE("scalars have the names of the metrics, by group") {
+  StepReport report = report_of(1);
+  report.layers.resize(1);
+  report.layers[0].layer = 3;
+  report.layers[0].load.max_vio = 0.5;
+  report.eval["webster"].loss = 2;
+  report.grad_norm = std::numeric_limits<double>::quiet_NaN();
+  const auto list = dsmoe::train::scalars_of(report);
+  const std::map<std::string, double> scalars(list.begin(), list.end());
+  CHECK(scalars.size() == list.size());
+  CHECK(scalars.at("train/loss") == report.loss);
+  CHECK(scalars.at("train/skipped") == 0);
+  CHECK(scalars.at("traffic/bytes") == 0);
+  CHECK(scalars.at("layers/3/load/max_vio") == 0.5);
+  CHECK(scalars.at("eval/webster/loss") == 2);
+  CHECK(scalars.count("train/grad_norm") == 0);
+  CHECK(scalars.count("train/step") == 0);
+}
+
 TEST_CASE("a metrics line is in the file at once, and appending goes on where it ended") {
   const TempDirectory directory;
   const std::string path = directory / "metrics.jsonl";
