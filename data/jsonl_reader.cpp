@@ -12,6 +12,21 @@ namespace {
 
 using Json = nlohmann::json;
 
+/// Messages stay ASCII whatever the file holds: other bytes are written \xNN.
+std::string escaped(const std::string& text) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string result;
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte < 0x80) {
+      result.push_back(character);
+    } else {
+      result.append({'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]});
+    }
+  }
+  return result;
+}
+
 Json parse(const std::string& line, const std::string& place) {
   try {
     return Json::parse(line);
@@ -21,7 +36,7 @@ Json parse(const std::string& line, const std::string& place) {
     if (const size_t start = reason.find("column"); start != std::string::npos) {
       reason.erase(0, start);
     }
-    throw DataError(place + ": not valid JSON: " + reason +
+    throw DataError(place + ": not valid JSON: " + escaped(reason) +
                     "\nhint: each line is one object in UTF-8, such as {\"text\": \"...\"}");
   }
 }

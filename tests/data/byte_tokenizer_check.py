@@ -29,6 +29,7 @@ def main():
     folder = sys.argv[1]
     plain = Tokenizer.from_file(f"{folder}/tokenizer.json")
     assert plain.get_vocab_size() == 259
+    assert len(plain.pre_tokenizer.pre_tokenize_str("it's not cut, 12 words")) == 1
     check("tokenizers", lambda text: plain.encode(text).ids, plain.decode)
     for tokenizer in (PreTrainedTokenizerFast.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)):
         assert len(tokenizer) == 259

@@ -61,7 +61,7 @@ TEST_CASE("every complaint about JSONL names file and line and ends with a hint"
   const std::string good = "{\"text\": \"a\"}\n";
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"{\"text\": \"a\"", "not valid JSON"},
-      {"{\"text\": \"\xff\xfe\"}", "UTF-8"},
+      {"{\"text\": \"\xff\xfe\"}", "ill-formed UTF-8 byte; last read: '\"\\xff'"},
       {"{\"text\": \"\\ud800\"}", "not valid JSON"},
       {"{\"body\": \"a\"}", "no `text` field in this object"},
       {"[1]", "no `text` field in this array"},
