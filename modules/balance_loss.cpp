@@ -28,7 +28,7 @@ at::Tensor tokens_of(const at::Tensor& scores_NE, const at::Tensor& valid_BT, in
   return at::full({batch}, batch == 0 ? 0 : scores_NE.size(0) / batch, at::kLong);
 }
 
-at::Tensor dot(const at::Tensor& fraction_BX, const at::Tensor& affinity_BX) {
+at::Tensor weighted_sum(const at::Tensor& fraction_BX, const at::Tensor& affinity_BX) {
   return (fraction_BX.to(affinity_BX.scalar_type()) * affinity_BX).sum(1);
 }
 
@@ -101,9 +101,9 @@ BalanceLosses balance_losses(const RoutingRecord& record, const at::Tensor& vali
   const at::Tensor device_affinity_BD = device_affinity(affinity_BE, config.n_group);  // (31)
   const at::Tensor visits_BD =
       visit_fraction(count_visits(record.experts_NK, valid_BT, batch, config), tokens_B, config);
-  return {dot(fraction_BE, affinity_BE),                                          // (23)
-          dot(device_fraction(fraction_BE, config.n_group), device_affinity_BD),  // (26)
-          dot(visits_BD, device_affinity_BD)};                                    // (29)
+  return {weighted_sum(fraction_BE, affinity_BE),                                          // (23)
+          weighted_sum(device_fraction(fraction_BE, config.n_group), device_affinity_BD),  // (26)
+          weighted_sum(visits_BD, device_affinity_BD)};                                    // (29)
 }
 
 }  // namespace dsmoe::nn

@@ -49,22 +49,22 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM) {
-  if (!config_.q_lora_rank) return linear(h_NM, q_proj_);
-  const at::Tensor latent_NQ = linear(h_NM, q_a_proj_);  // (12)
-  return linear(q_a_layernorm_(latent_NQ), q_b_proj_);   // (13)
+  if (!config_.q_lora_rank) return nn::linear(h_NM, q_proj_);
+  const at::Tensor latent_NQ = nn::linear(h_NM, q_a_proj_);  // (12)
+  return nn::linear(q_a_layernorm_(latent_NQ), q_b_proj_);   // (13)
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t batch,
                                                  const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const auto down = linear(h_NM, kv_a_proj_with_mqa_)
+  const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
                         .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor& latent_NC = down[0];                                    // (9)
-  const at::Tensor kv_NX = linear(kv_a_layernorm_(latent_NC), kv_b_proj_);  // (10), (11)
+  const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);  // (10), (11)
   const AttentionHeads heads = make_heads(query(h_NM), kv_NX, down[1], batch, rope, config_);
   const at::Tensor out = causal_attention(heads.query, heads.key, heads.value, config_);
   const int64_t width = config_.num_attention_heads * config_.v_head_dim;
-  return linear(out.transpose(1, 2).reshape({h_NM.size(0), width}), o_proj_);  // (19)
+  return nn::linear(out.transpose(1, 2).reshape({h_NM.size(0), width}), o_proj_);  // (19)
 }
 
 }  // namespace dsmoe::nn

@@ -85,6 +85,11 @@ ParameterStore::ParameterStore(Model& model, at::ScalarType compute) {
   }
 }
 
+void ParameterStore::zero_gradients() {
+  gradients_.dense.zero_();
+  gradients_.expert.zero_();
+}
+
 void ParameterStore::publish() {
   if (compute_.dense.is_same(weights_.dense)) return;
   compute_.dense.copy_(weights_.dense);

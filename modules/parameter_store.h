@@ -48,6 +48,8 @@ class ParameterStore {
   [[nodiscard]] FlatPair& gradients() { return gradients_; }
   [[nodiscard]] int64_t decayed_dense() const { return decayed_dense_; }
 
+  void zero_gradients();
+
   /// Copies the masters to the modules' compute copies; nothing to do when they are the same.
   void publish();
 

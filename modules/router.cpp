@@ -116,7 +116,7 @@ RouterImpl::RouterImpl(const config::ModelConfig& config)
 
 Routing RouterImpl::forward(const at::Tensor& u_NM) {
   const auto dtype = u_NM.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return route(linear(u_NM.to(dtype), weight_), config_);
+  return route(nn::linear(u_NM.to(dtype), weight_), config_);
 }
 
 }  // namespace dsmoe::nn

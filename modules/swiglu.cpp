@@ -58,7 +58,7 @@ SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size)
       down_proj_(register_parameter("down_proj", at::empty({hidden_size, intermediate_size}))) {}
 
 at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM) {
-  return linear(swiglu(linear(x_NM, gate_up_proj_)), down_proj_);
+  return nn::linear(swiglu(nn::linear(x_NM, gate_up_proj_)), down_proj_);
 }
 
 }  // namespace dsmoe::nn

@@ -40,7 +40,7 @@ int64_t budget_of(double capacity, int64_t num_choices, int64_t tokens, int64_t 
 
 /// One pool: its candidates by device group, and its tokens.
 struct Pool {
-  explicit Pool(int64_t groups) : groups(static_cast<size_t>(groups)) {}
+  explicit Pool(int64_t num_groups) : groups(static_cast<size_t>(num_groups)) {}
   std::vector<std::vector<Candidate>> groups;
   int64_t tokens = 0;
 };

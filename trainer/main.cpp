@@ -1,1 +1,78 @@
-int main() { return 0; }
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "configs/dump.h"
+#include "configs/errors.h"
+#include "parallel/backends.h"
+#include "trainer/agreement.h"
+#include "trainer/command.h"
+#include "trainer/console.h"
+
+namespace {
+
+using dsmoe::train::Command;
+using dsmoe::train::CommandContext;
+using dsmoe::train::Console;
+
+constexpr int kUserError = 2;
+constexpr int kOurError = 1;
+
+/// Runs the chosen verb on this rank. What only this rank may have met ends all ranks.
+int run_command(Command& command, dsmoe::parallel::World& world) {
+  auto& all = world.communicator();
+  Console console({.quiet = all.rank() != 0, .to_stderr = command.json});
+  CommandContext context{all, world.ranks_on_host(), console};
+  try {
+    return command.run(context);
+  } catch (const dsmoe::UserError& error) {
+    console.error(error.what());
+    return kUserError;
+  } catch (const dsmoe::train::PeerFailed&) {
+    return kUserError;
+  } catch (const std::exception& error) {
+    console.error("rank " + std::to_string(all.rank()) + ": " + error.what());
+    world.abort(kOurError);
+  }
+  return kOurError;
+}
+
+/// CLI11 ends with its own codes; wrong arguments are the user's.
+int exit_of(CLI::App& program, const CLI::ParseError& error) {
+  return program.exit(error) == 0 ? 0 : kUserError;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App program("dsmoe: trains DeepSeek-V2-style mixture-of-experts language models", "dsmoe");
+  program.require_subcommand(0, 1);
+  bool help_config = false;
+  program.add_flag("--help-config", help_config, "every configuration key, and exit");
+  const std::vector<std::shared_ptr<Command>> commands{
+      dsmoe::train::add_train(program), dsmoe::train::add_eval(program),
+      dsmoe::train::add_generate(program), dsmoe::train::add_inspect(program)};
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return exit_of(program, error);
+  }
+  if (help_config) {
+    std::fputs(dsmoe::config::help_text().c_str(), stdout);
+    return 0;
+  }
+  for (const auto& command : commands) {
+    if (!command->app->parsed()) continue;
+    try {
+      const auto world = dsmoe::parallel::start("auto");
+      return run_command(*command, *world);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "error: %s\n", error.what());
+      return dynamic_cast<const dsmoe::UserError*>(&error) != nullptr ? kUserError : kOurError;
+    }
+  }
+  std::fputs(program.help().c_str(), stderr);
+  return kUserError;
+}

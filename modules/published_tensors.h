@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "configs/model_config.h"
+
+namespace dsmoe::nn {
+
+/// A tensor of a published checkpoint, of the whole model, whoever holds it.
+struct PublishedTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+
+  [[nodiscard]] int64_t numel() const;
+};
+
+/// Every tensor of the model under its published name, in the order of the layers; shapes
+/// [out, in]. Source: the released checkpoints, reference section 5.2. Nothing is allocated.
+[[nodiscard]] std::vector<PublishedTensor> published_tensors(const config::ModelConfig& config);
+
+/// Whether the name is a routed expert's.
+[[nodiscard]] bool is_routed_expert(const std::string& name);
+
+}  // namespace dsmoe::nn

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <exception>
+#include <functional>
+
+#include "parallel/communicator.h"
+
+namespace dsmoe::train {
+
+/// Thrown on ranks that have nothing to add to an error that another rank reports.
+class PeerFailed : public std::exception {
+ public:
+  [[nodiscard]] const char* what() const noexcept override { return "another rank reports"; }
+};
+
+/// Runs `body` on every rank. Where it throws UserError on some ranks, the lowest of them rethrows
+/// it and all others throw PeerFailed, so that one message is printed and no rank is left in a
+/// collective. `body` must not communicate before it throws. Collective.
+void agree(parallel::Communicator& world, const std::function<void()>& body);
+
+}  // namespace dsmoe::train

@@ -1,0 +1,173 @@
+#include "trainer/checkpoint.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "configs/dump.h"
+#include "configs/errors.h"
+#include "configs/resolve.h"
+#include "trainer/atomic_file.h"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/manifest.h"
+#include "trainer/model_directory.h"
+#include "trainer/safetensors.h"
+#include "trainer/safetensors_writer.h"
+
+namespace dsmoe::train {
+namespace {
+
+constexpr const char* kFirst = "exp_avg.";
+constexpr const char* kSecond = "exp_avg_sq.";
+constexpr const char* kMaster = "master.";
+
+/// One kind of optimizer state: its prefix in the files, and its buffers.
+struct StateKind {
+  std::string prefix;
+  nn::FlatPair* buffers;
+};
+
+std::vector<StateKind> state_kinds(const Checkpointed& run) {
+  std::vector<StateKind> kinds{{kFirst, &run.optimizer.first_moments()},
+                               {kSecond, &run.optimizer.second_moments()}};
+  if (run.config.run.precision == config::Precision::kBf16) {
+    kinds.push_back({kMaster, &run.store.weights()});
+  }
+  return kinds;
+}
+
+std::string optimizer_file(const std::string& directory, int64_t expert_rank) {
+  return directory + "/optimizer/state-" + std::to_string(expert_rank) + ".safetensors";
+}
+
+void write_optimizer(const std::string& directory, const Checkpointed& run) {
+  std::vector<NamedTensor> tensors;
+  for (const StateKind& kind : state_kinds(run)) {
+    for (const nn::StoredTensor& t : run.store.tensors()) {
+      if (t.group == nn::ParameterGroup::kDense && run.topology.expert_rank() != 0) continue;
+      tensors.push_back({kind.prefix + t.name, kind.buffers->view(t)});
+    }
+  }
+  make_directories(directory + "/optimizer");
+  write_safetensors(optimizer_file(directory, run.topology.expert_rank()), tensors);
+}
+
+std::vector<SafetensorsFile> open_optimizer(const std::string& directory) {
+  std::vector<SafetensorsFile> files;
+  for (int64_t r = 0; std::filesystem::exists(optimizer_file(directory, r)); ++r) {
+    files.push_back(SafetensorsFile::open(optimizer_file(directory, r)));
+  }
+  return files;
+}
+
+void read_optimizer(const std::string& directory, const Checkpointed& run) {
+  const auto files = open_optimizer(directory);
+  for (const StateKind& kind : state_kinds(run)) {
+    for (const nn::StoredTensor& t : run.store.tensors()) {
+      const std::string name = kind.prefix + t.name;
+      const auto file = std::find_if(files.begin(), files.end(),
+                                     [&](const auto& f) { return f.contains(name); });
+      if (file == files.end()) {
+        throw CheckpointError(directory + "/optimizer: no tensor " + name +
+                              "\nhint: use the directory as model.init_from to start afresh");
+      }
+      kind.buffers->view(t).copy_(file->read(name));
+    }
+  }
+}
+
+Manifest describe(const std::string& directory, const Checkpointed& run, int64_t step) {
+  Manifest manifest;
+  manifest.step = step;
+  manifest.config_hash = hash_text(config::dump(run.config));
+  manifest.world = run.topology.world;
+  manifest.expert = run.topology.expert_size;
+  manifest.replicas = run.topology.replicas();
+  manifest.files = record_files(directory);
+  return manifest;
+}
+
+/// Whether a key's value is part of what the run computes (design section 8.5).
+bool must_match(const std::string& key) {
+  for (const char* exact : {"batch.sequences", "batch.pool", "batch.ramp_from", "batch.ramp_steps",
+                            "run.seed", "run.precision"}) {
+    if (key == exact) return true;
+  }
+  if (key == "model.preset" || key == "model.init_from" || key.rfind("data.eval", 0) == 0) {
+    return false;
+  }
+  for (const char* section : {"model.", "data.", "balance.", "drop."}) {
+    if (key.rfind(section, 0) == 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& run,
+                            const RunState& state, const data::Tokenizer& tokenizer) {
+  const bool first = run.topology.rank == 0;
+  const std::string staging = checkpoints + "/" + step_directory_name(state.step) + ".tmp";
+  if (first) make_staging_directory(checkpoints, state.step);
+  run.world.barrier();
+  save_model_directory(staging + "/model", run.config.model, run.store,
+                       compute_dtype(run.config.run.precision), tokenizer, run.topology,
+                       run.world);
+  if (run.topology.replica() == 0) write_optimizer(staging, run);
+  run.world.barrier();
+  const std::string final = checkpoints + "/" + step_directory_name(state.step);
+  if (first) {
+    write_file_atomically(staging + "/config.yaml", config::dump(run.config));
+    write_file_atomically(staging + "/state.json", to_json(state));
+    write_manifest(staging, describe(staging, run, state.step));
+    publish(checkpoints, state.step);
+    prune(checkpoints, run.config.checkpoint.keep, run.config.checkpoint.permanent_every);
+  }
+  run.world.barrier();
+  return final;
+}
+
+std::optional<std::string> find_checkpoint(const std::string& checkpoints,
+                                           const std::string& resume,
+                                           std::vector<std::string>& warnings) {
+  if (resume == "never") return std::nullopt;
+  if (resume == "auto") return newest_complete(checkpoints, warnings);
+  verify(resume);
+  return resume;
+}
+
+void check_same_run(const std::string& step_directory, const config::RunConfig& config) {
+  const std::string path = step_directory + "/config.yaml";
+  const auto saved = config::resolve_text(read_file(path), path, {}, {}).config;
+  std::string text;
+  for (const config::Difference& d : config::differences(saved, config)) {
+    const auto& allowed = config.run.allow_change;
+    if (!must_match(d.key) || std::find(allowed.begin(), allowed.end(), d.key) != allowed.end()) {
+      continue;
+    }
+    text += "\n  " + d.key + ": " + d.left + " in the checkpoint, now " + d.right;
+  }
+  if (text.empty()) return;
+  throw CheckpointError(step_directory + ": the configuration differs in what a run must keep:" +
+                        text + "\nhint: another run.name starts a new run; run.allow_change=[key] " +
+                        "permits a change; run.resume=never starts over");
+}
+
+RunState load_checkpoint(const std::string& step_directory, const Checkpointed& run) {
+  const at::NoGradGuard no_grad;
+  load_model_directory(step_directory + "/model", run.config.model, run.store);
+  read_optimizer(step_directory, run);
+  run.store.publish();
+  const std::string path = step_directory + "/state.json";
+  RunState state = parse_run_state(read_file(path), path);
+  run.optimizer.set_steps(state.optimizer_steps);
+  return state;
+}
+
+at::ScalarType compute_dtype(config::Precision precision) {
+  if (precision == config::Precision::kFp64) return at::kDouble;
+  return precision == config::Precision::kBf16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace dsmoe::train

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "configs/run_config.h"
+#include "data/tokenizer.h"
+#include "modules/parameter_store.h"
+#include "parallel/communicator.h"
+#include "parallel/topology.h"
+#include "trainer/optimizer.h"
+#include "trainer/run_state.h"
+
+namespace dsmoe::train {
+
+/// What a checkpoint is made from and restored into.
+struct Checkpointed {
+  const config::RunConfig& config;
+  nn::ParameterStore& store;
+  Optimizer& optimizer;
+  const parallel::Topology& topology;
+  parallel::Communicator& world;
+};
+
+/// Writes checkpoints/step-N: model/, optimizer/, config.yaml, state.json and, last, manifest.json,
+/// in a staging directory that is then renamed; `latest` follows, then old steps are pruned. A
+/// crash anywhere leaves the previous checkpoint. Collective over world. Returns the directory.
+std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& run,
+                            const RunState& state, const data::Tokenizer& tokenizer);
+
+/// The step directory that `run.resume` asks for, if any. auto: the newest that verifies, a warning
+/// for each newer one that does not; never: none; a directory: that one, or CheckpointError.
+[[nodiscard]] std::optional<std::string> find_checkpoint(const std::string& checkpoints,
+                                                         const std::string& resume,
+                                                         std::vector<std::string>& warnings);
+
+/// Throws CheckpointError listing the keys that differ from the checkpoint's and must not (model,
+/// data, batch.sequences, batch.pool, balance, drop, run.seed, run.precision) unless
+/// run.allow_change names them.
+void check_same_run(const std::string& step_directory, const config::RunConfig& config);
+
+/// Restores weights, masters, moments and Adam's t from a step directory, whatever layout wrote it.
+/// Returns the run's state. Local; throws CheckpointError.
+[[nodiscard]] RunState load_checkpoint(const std::string& step_directory, const Checkpointed& run);
+
+/// What the ranks of a run write and compute in: F32, F64, or BF16 with float32 masters.
+[[nodiscard]] at::ScalarType compute_dtype(config::Precision precision);
+
+}  // namespace dsmoe::train

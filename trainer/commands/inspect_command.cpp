@@ -1,0 +1,101 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "configs/hf_config.h"
+#include "modules/model_census.h"
+#include "trainer/command.h"
+#include "trainer/human.h"
+#include "trainer/model_directory.h"
+#include "trainer/run_summary.h"
+#include "trainer/session.h"
+#include "trainer/table.h"
+
+namespace dsmoe::train {
+namespace {
+
+struct InspectCommand final : Command {
+  std::string target;
+  std::vector<std::string> overrides;
+};
+
+config::RunConfig configuration(const InspectCommand& command, CommandContext& context) {
+  if (!std::filesystem::is_directory(command.target)) {
+    return resolve_on_all(command.target, command.overrides, context);
+  }
+  std::vector<std::string> notices;
+  return config_of_directory(find_model_directory(command.target), context.world.size(), notices);
+}
+
+nlohmann::ordered_json report(const config::RunConfig& config, const parallel::Topology& topology) {
+  const auto parameters = nn::count_parameters(config.model);
+  const auto flops = nn::count_flops(config.model, config.data.sequence_length);
+  const auto memory = estimate_memory(config, topology);
+  const int64_t cache = nn::kv_cache_elements(config.model);
+  const int64_t bytes = config.run.precision == config::Precision::kBf16 ? 2 : 4;
+  const auto verdict = config::hf_class(config.model);
+  return {{"parameters",
+           {{"total", parameters.total},
+            {"active", parameters.active},
+            {"active_without_input_embedding", parameters.active_without_input_embedding},
+            {"active_without_embeddings", parameters.active_without_embeddings},
+            {"routed_experts", parameters.routed_experts}}},
+          {"flops_per_token",
+           {{"forward", flops.forward},
+            {"training", flops.training},
+            {"training_noncausal", flops.training_noncausal},
+            {"sequence_length", flops.sequence_length}}},
+          {"kv_cache", {{"elements_per_token", cache}, {"bytes_per_token", cache * bytes}}},
+          {"memory",
+           {{"weights", memory.weights},
+            {"gradients", memory.gradients},
+            {"optimizer", memory.optimizer},
+            {"activations", memory.activations},
+            {"program", memory.program},
+            {"total", memory.total()}}},
+          {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
+          {"hf_class", config::hf_class_name(verdict.hf_class)},
+          {"hf_class_reason", verdict.reason}};
+}
+
+/// The same numbers as a table: one section a key.
+std::string table_of(const nlohmann::ordered_json& json) {
+  Table table;
+  table.section("model");
+  table.row("hf_class", json["hf_class"].get<std::string>());
+  for (const auto& [title, rows] : json.items()) {
+    if (!rows.is_object()) continue;
+    table.section(title);
+    for (const auto& [key, value] : rows.items()) {
+      table.row(key, value.is_number_integer() ? with_separators(value.get<int64_t>())
+                                               : human_count(value.get<double>()));
+    }
+  }
+  return table.text();
+}
+
+int run_inspect(const InspectCommand& command, CommandContext& context) {
+  const config::RunConfig config = configuration(command, context);
+  const auto topology = parallel::make_topology(context.world.size(), context.world.rank(),
+                                                config.parallel.expert);
+  if (!context.first()) return 0;
+  const auto json = report(config, topology);
+  std::fputs(((command.json ? json.dump(2) : table_of(json)) + "\n").c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+std::shared_ptr<Command> add_inspect(CLI::App& program) {
+  auto command = std::make_shared<InspectCommand>();
+  command->app = program.add_subcommand("inspect", "parameters, FLOPs, cache and memory");
+  command->app->add_option("target", command->target, "YAML file or model directory")->required();
+  command->app->add_option("overrides", command->overrides, "key=value ...");
+  command->app->add_flag("--json", command->json, "one JSON object on stdout");
+  InspectCommand* raw = command.get();
+  command->run = [raw](CommandContext& context) { return run_inspect(*raw, context); };
+  return command;
+}
+
+}  // namespace dsmoe::train

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "data/eval_set.h"
+#include "modules/model.h"
+#include "parallel/communicator.h"
+#include "trainer/step_report.h"
+
+namespace dsmoe::train {
+
+/// How much of a held-out set is scored, and in what pieces.
+struct EvalPlan {
+  int64_t windows = 0;          ///< the first so many; at most the set's
+  int64_t micro_sequences = 1;  ///< windows a rank takes at a time
+  bool drop = false;            ///< device-level dropping, eval.drop
+};
+
+/// Scores the first windows of a set, spread over the ranks. No gradient, no counters of training
+/// touched. `progress(done, of)` is called after each piece, on every rank. Collective over world.
+[[nodiscard]] EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan,
+                                  parallel::Communicator& world,
+                                  const std::function<void(int64_t, int64_t)>& progress = {});
+
+}  // namespace dsmoe::train

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+
+#include "configs/model_config.h"
+#include "data/tokenizer.h"
+#include "modules/parameter_store.h"
+#include "parallel/communicator.h"
+#include "parallel/topology.h"
+
+namespace dsmoe::train {
+
+/// Writes a Hugging Face model directory: one shard per expert rank under the published names
+/// (rank 0's also holds the dense tensors), model.safetensors.index.json, config.json and
+/// tokenizer.json. Values are the masters, rounded to bf16 where dtype says so. Ranks of replica 0
+/// write; each file is synced. Collective over world.
+void save_model_directory(const std::string& directory, const config::ModelConfig& model,
+                          nn::ParameterStore& store, at::ScalarType dtype,
+                          const data::Tokenizer& tokenizer, const parallel::Topology& topology,
+                          parallel::Communicator& world);
+
+/// Fills the store's weights from a model directory (one file, or shards with an index), each rank
+/// reading what it holds, and converts dtypes. Throws CheckpointError listing tensors that are
+/// missing, unexpected or of another shape. Local.
+void load_model_directory(const std::string& directory, const config::ModelConfig& model,
+                          nn::ParameterStore& store);
+
+/// The model's configuration from DIR/config.json; `notices` gets what the user should know.
+[[nodiscard]] config::ModelConfig read_model_config(const std::string& directory,
+                                                    std::vector<std::string>& notices);
+
+/// DIR itself if it holds config.json, else DIR/model (a step directory). Throws CheckpointError
+/// naming both when neither does.
+[[nodiscard]] std::string find_model_directory(const std::string& directory);
+
+}  // namespace dsmoe::train

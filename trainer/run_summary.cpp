@@ -1,0 +1,151 @@
+#include "trainer/run_summary.h"
+
+#include <algorithm>
+
+#include "modules/model_census.h"
+#include "trainer/checkpoint.h"
+#include "trainer/human.h"
+#include "trainer/schedule.h"
+#include "trainer/table.h"
+
+namespace dsmoe::train {
+namespace {
+
+struct Widths {
+  int64_t master;   ///< bytes of a master weight, gradient or moment
+  int64_t compute;  ///< bytes of an activation
+};
+
+Widths widths_of(config::Precision precision) {
+  if (precision == config::Precision::kFp64) return {8, 8};
+  return {4, precision == config::Precision::kBf16 ? 2 : 4};
+}
+
+int64_t moe_layers(const config::ModelConfig& model) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < model.num_hidden_layers; ++i) count += model.is_moe_layer(i) ? 1 : 0;
+  return count;
+}
+
+/// Elements that a layer's attention keeps for backward, per token.
+int64_t attention_elements(const config::ModelConfig& model) {
+  const int64_t heads = model.num_attention_heads * model.qk_head_dim();
+  const int64_t latents = 2 * model.q_lora_rank.value_or(0) + 3 * model.kv_lora_rank +
+                          2 * model.qk_rope_head_dim;
+  return 2 * model.hidden_size + latents + 4 * heads +
+         model.num_attention_heads * model.v_head_dim;
+}
+
+/// Elements that a layer's feed-forward part keeps for backward, per token.
+int64_t feed_forward_elements(const config::ModelConfig& model, bool moe) {
+  if (!moe) return 2 * model.hidden_size + 3 * model.intermediate_size;
+  const int64_t shared = 3 * model.n_shared_experts * model.moe_intermediate_size;
+  const int64_t routed = 2 * model.num_experts_per_tok * model.moe_intermediate_size;
+  return 3 * model.hidden_size + shared + routed + 2 * model.n_routed_experts;
+}
+
+int64_t activation_elements(const config::RunConfig& config) {
+  const config::ModelConfig& model = config.model;
+  int64_t per_token = 4 * model.hidden_size;
+  for (int64_t i = 0; i < model.num_hidden_layers; ++i) {
+    per_token += attention_elements(model) + feed_forward_elements(model, model.is_moe_layer(i));
+  }
+  return per_token * config.batch.micro_sequences * config.data.sequence_length;
+}
+
+std::string precision_name(config::Precision precision) {
+  if (precision == config::Precision::kFp64) return "fp64";
+  return precision == config::Precision::kBf16 ? "bf16 compute, fp32 masters" : "fp32";
+}
+
+std::string layout_text(const parallel::Topology& t) {
+  return std::to_string(t.world) + " ranks = expert " + std::to_string(t.expert_size) +
+         " x replicas " + std::to_string(t.replicas());
+}
+
+void model_section(Table& table, const config::ModelConfig& m) {
+  const auto census = nn::count_parameters(m);
+  table.section("model");
+  table.row("parameters", with_separators(census.total));
+  table.row("active per token", with_separators(census.active) + " (without input embedding " +
+                                    with_separators(census.active_without_input_embedding) + ")");
+  table.row("experts", std::to_string(m.n_routed_experts) + " routed in " +
+                           std::to_string(m.n_group) + " device groups, " +
+                           std::to_string(m.num_experts_per_tok) + " per token from " +
+                           std::to_string(m.topk_group) + " groups, " +
+                           std::to_string(m.n_shared_experts) + " shared");
+}
+
+void batch_section(Table& table, const config::RunConfig& c, const parallel::Topology& t) {
+  const int64_t tokens = c.batch.sequences * c.data.sequence_length;
+  table.section("run");
+  table.row("layout", layout_text(t));
+  table.row("batch", std::to_string(c.batch.sequences) + " sequences x " +
+                         std::to_string(c.data.sequence_length) + " = " + human_count(static_cast<double>(tokens)) +
+                         " tokens, " + std::to_string(c.batch.micro_sequences) + " at a time");
+  table.row("length", std::to_string(total_steps(c)) + " steps, " +
+                          human_count(static_cast<double>(total_tokens(c))) + " tokens");
+  table.row("balance factors", fixed(c.balance.expert, 4) + " expert, " + fixed(c.balance.device, 4) +
+                                   " device, " + fixed(c.balance.communication, 4) +
+                                   " communication");
+  table.row("dropping", c.drop.kind == config::DropKind::kNone
+                            ? "none"
+                            : "capacity " + fixed(c.drop.capacity, 2) + ", protected " +
+                                  fixed(c.drop.protected_fraction, 2) + ", pools of " +
+                                  std::to_string(c.batch.pool));
+}
+
+void machine_section(Table& table, const config::RunConfig& c, const parallel::Topology& t,
+                     int64_t threads) {
+  const MemoryEstimate memory = estimate_memory(c, t);
+  const auto bytes = [](int64_t n) { return human_bytes(static_cast<double>(n)); };
+  table.section("machine");
+  table.row("precision", precision_name(c.run.precision));
+  table.row("threads per rank", std::to_string(threads));
+  table.row("memory per rank", bytes(memory.total()) + " = weights " + bytes(memory.weights) +
+                                   " + gradients " + bytes(memory.gradients) + " + optimizer " +
+                                   bytes(memory.optimizer) + " + activations " +
+                                   bytes(memory.activations) + " + program " +
+                                   bytes(memory.program));
+  table.row("rows per step", "at most " + bytes(estimate_row_bytes(c, t)) + " between ranks");
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const config::RunConfig& config,
+                               const parallel::Topology& topology) {
+  const auto census = nn::count_parameters(config.model);
+  const int64_t held =
+      census.total - census.routed_experts + census.routed_experts / topology.expert_size;
+  const Widths widths = widths_of(config.run.precision);
+  constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
+  MemoryEstimate memory;
+  memory.weights = held * widths.master;
+  if (widths.compute != widths.master) memory.weights += held * widths.compute;
+  memory.gradients = held * widths.master;
+  memory.optimizer = 2 * held * widths.master;
+  memory.activations = activation_elements(config) * widths.compute;
+  memory.program = kProgram;
+  return memory;
+}
+
+int64_t estimate_row_bytes(const config::RunConfig& config, const parallel::Topology& topology) {
+  constexpr int64_t kCrossings = 4;
+  const int64_t visits = std::min({topology.expert_size - 1,
+                                   config.model.topk_group * std::max<int64_t>(1, topology.expert_size / config.model.n_group),
+                                   config.model.num_experts_per_tok});
+  return kCrossings * moe_layers(config.model) * config.batch.sequences *
+         config.data.sequence_length * visits * config.model.hidden_size *
+         widths_of(config.run.precision).compute;
+}
+
+std::string run_summary(const config::RunConfig& config, const parallel::Topology& topology,
+                        int64_t threads) {
+  Table table;
+  model_section(table, config.model);
+  batch_section(table, config, topology);
+  machine_section(table, config, topology, threads);
+  return table.text();
+}
+
+}  // namespace dsmoe::train

@@ -1,0 +1,55 @@
+#include "trainer/session.h"
+
+#include <sched.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "configs/validate.h"
+#include "trainer/checkpoint.h"
+#include "trainer/model_directory.h"
+
+namespace dsmoe::train {
+namespace {
+
+int64_t usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return CPU_COUNT(&set);
+}
+
+parallel::Topology checked_topology(const config::RunConfig& config,
+                                    const parallel::Communicator& world) {
+  config::check_layout(config, world.size());
+  return parallel::make_topology(world.size(), world.rank(), config.parallel.expert);
+}
+
+}  // namespace
+
+int64_t threads_per_rank(int64_t requested, int64_t ranks_on_host) {
+  if (requested > 0) return requested;
+  return std::max<int64_t>(1, usable_cores() / std::max<int64_t>(1, ranks_on_host));
+}
+
+Session::Session(const config::RunConfig& run, parallel::Communicator& all, int64_t ranks_on_host)
+    : config(run),
+      topology(checked_topology(run, all)),
+      world(all),
+      groups(parallel::make_process_groups(world, topology)),
+      model(run.model, run.drop, run.batch, *groups.expert),
+      store(model, compute_dtype(run.run.precision)) {
+  at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_host)));
+}
+
+config::RunConfig config_of_directory(const std::string& model_directory, int64_t world,
+                                      std::vector<std::string>& notices) {
+  config::RunConfig config;
+  config.model = read_model_config(model_directory, notices);
+  config.parallel.expert = world;
+  config.drop.kind = config::DropKind::kNone;
+  config::check_config(config);
+  return config;
+}
+
+}  // namespace dsmoe::train

@@ -1,0 +1,85 @@
+// The loop around train_step: what happens after each step, and at the end.
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "configs/errors.h"
+#include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
+#include "trainer/evaluate.h"
+#include "trainer/step_line.h"
+#include "trainer/tensorboard_scalars.h"
+#include "trainer/train_run.h"
+
+namespace dsmoe::train {
+
+int TrainRun::run() {
+  TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
+                       session_.model,  session_.store,    optimizer_,     *loader_};
+  saved_step_ = state_.step;
+  while (!last_step()) {
+    StepReport report = train_step(context, state_);
+    finish_step(report);
+  }
+  if (saved_step_ != state_.step) save();
+  if (context_.first()) write_file_atomically(directory_.done(), "");
+  context_.console.info("done: " + directory_.checkpoints() + "/latest, " + directory_.metrics());
+  return 0;
+}
+
+bool TrainRun::due(int64_t every) const {
+  return last_step() || (every > 0 && state_.step % every == 0);
+}
+
+void TrainRun::finish_step(StepReport& report) {
+  constexpr double kWeight = 0.1;  // of the newest step in the mean that the ETA uses
+  seconds_per_step_ = seconds_per_step_ == 0
+                          ? report.seconds
+                          : (1 - kWeight) * seconds_per_step_ + kWeight * report.seconds;
+  if (due(session_.config.eval.every)) evaluate_all(report);
+  log_step(report);
+  check_skips();
+  if (due(session_.config.checkpoint.every)) save();
+}
+
+void TrainRun::evaluate_all(StepReport& report) {
+  const config::RunConfig& config = session_.config;
+  for (const auto& [name, set] : eval_sets_) {
+    const EvalPlan plan{config.eval.batches * config.batch.sequences, config.batch.micro_sequences,
+                        config.eval.drop};
+    report.eval[name] = evaluate(session_.model, set, plan, session_.world);
+  }
+}
+
+void TrainRun::log_step(const StepReport& report) {
+  if (!context_.first()) return;
+  context_.console.info(step_line(report, total_steps_, eta_seconds()));
+  for (const auto& [name, eval] : report.eval) context_.console.info(eval_line(name, eval));
+  StepReport line = report;
+  if (!due(session_.config.log.every)) line.layers.clear();
+  metrics_->append(line);
+  if (tensorboard_) write_scalars(*tensorboard_, line);
+}
+
+double TrainRun::eta_seconds() const {
+  return seconds_per_step_ * static_cast<double>(total_steps_ - state_.step);
+}
+
+void TrainRun::check_skips() {
+  const int64_t limit = session_.config.optimizer.max_skipped;
+  if (limit == 0 || state_.skipped_in_row < limit) return;
+  agree(context_.world, [&] {
+    throw UserError("step " + std::to_string(state_.step) + ": " + std::to_string(limit) +
+                    " steps in a row were not finite and were skipped (optimizer.max_skipped)" +
+                    "\nhint: the newest checkpoint is finite; lower optimizer.lr");
+  });
+}
+
+void TrainRun::save() {
+  const std::string path =
+      save_checkpoint(directory_.checkpoints(), checkpointed(), state_, *tokenizer_);
+  saved_step_ = state_.step;
+  context_.console.info("saved " + path);
+}
+
+}  // namespace dsmoe::train

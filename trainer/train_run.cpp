@@ -1,0 +1,135 @@
+#include "trainer/train_run.h"
+
+#include <torch/torch.h>
+
+#include <filesystem>
+
+#include "configs/dump.h"
+#include "configs/errors.h"
+#include "configs/validate.h"
+#include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
+#include "trainer/model_directory.h"
+#include "trainer/run_summary.h"
+#include "trainer/schedule.h"
+
+namespace dsmoe::train {
+namespace {
+
+const config::RunConfig& checked(const config::RunConfig& config, CommandContext& context) {
+  agree(context.world, [&] {
+    config::check_training(config);
+    config::check_layout(config, context.world.size());
+  });
+  return config;
+}
+
+}  // namespace
+
+TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
+    : context_(context),
+      session_(checked(config, context), context.world, context.ranks_on_host),
+      directory_(config.run),
+      tokenizer_(data::make_tokenizer(config.data.tokenizer)),
+      optimizer_(config.optimizer, session_.store),
+      total_steps_(total_steps(config)) {
+  open_data();
+  open_directory();
+  restore_or_initialize();
+  open_logs();
+  show_start();
+}
+
+void TrainRun::open_data() {
+  const config::RunConfig& config = session_.config;
+  agree(context_.world, [&] {
+    loader_ = std::make_unique<data::Loader>(config.data, config.run.seed);
+    for (const config::DataSource& source : config.data.eval) {
+      eval_sets_.emplace_back(
+          source.name, data::EvalSet(source.path, *tokenizer_, config.data.sequence_length));
+    }
+  });
+}
+
+void TrainRun::open_directory() {
+  agree(context_.world, [&] {
+    if (!context_.first()) return;
+    make_directories(directory_.checkpoints());
+    context_.console.tee_to(directory_.log());
+  });
+}
+
+void TrainRun::restore_or_initialize() {
+  const config::RunConfig& config = session_.config;
+  std::vector<std::string> warnings;
+  std::optional<std::string> found;
+  agree(context_.world, [&] {
+    found = find_checkpoint(directory_.checkpoints(), config.run.resume, warnings);
+    if (found) check_same_run(*found, config);
+  });
+  for (const std::string& warning : warnings) context_.console.warn(warning);
+  if (found) {
+    agree(context_.world, [&] { restore(*found); });
+    context_.console.info("resumed from " + *found);
+  } else if (!config.model.init_from.empty()) {
+    agree(context_.world, [&] {
+      load_model_directory(find_model_directory(config.model.init_from), config.model,
+                           session_.store);
+    });
+  } else {
+    session_.store.initialize(config.run.seed, config.model.initializer_range);
+  }
+  state_.data_fingerprint = loader_->fingerprint();
+  state_.threads = at::get_num_threads();
+  state_.cpu_capability = at::get_cpu_capability();
+}
+
+void TrainRun::restore(const std::string& step_directory) {
+  const RunState saved = load_checkpoint(step_directory, checkpointed());
+  if (saved.data_fingerprint != loader_->fingerprint()) {
+    throw DataError("data.train: the corpus is not the one that " + step_directory +
+                    " was trained on: fingerprint " + loader_->fingerprint() + ", was " +
+                    saved.data_fingerprint +
+                    "\nhint: bring the old files back, or start a new run.name with "
+                    "model.init_from=" + step_directory);
+  }
+  warn_about_machine(saved);
+  state_ = saved;
+}
+
+void TrainRun::warn_about_machine(const RunState& saved) {
+  if (saved.threads != at::get_num_threads()) {
+    context_.console.warn("not bitwise: " + std::to_string(at::get_num_threads()) +
+                          " threads per rank, the checkpoint was made with " +
+                          std::to_string(saved.threads));
+  }
+  if (saved.cpu_capability != at::get_cpu_capability()) {
+    context_.console.warn("not bitwise: this CPU computes with " + at::get_cpu_capability() +
+                          ", the checkpoint was made with " + saved.cpu_capability);
+  }
+}
+
+void TrainRun::open_logs() {
+  agree(context_.world, [&] {
+    if (!context_.first()) return;
+    std::filesystem::remove(directory_.done());
+    write_file_atomically(directory_.config(), config::dump(session_.config));
+    cut_back(directory_.metrics(), state_.step);
+    metrics_.emplace(directory_.metrics());
+    if (session_.config.log.tensorboard) {
+      tensorboard_.emplace(directory_.tensorboard(), state_.step + 1);
+    }
+  });
+}
+
+void TrainRun::show_start() {
+  context_.console.info(
+      run_summary(session_.config, session_.topology, at::get_num_threads()));
+  context_.console.info("writing to " + directory_.root);
+}
+
+Checkpointed TrainRun::checkpointed() {
+  return {session_.config, session_.store, optimizer_, session_.topology, session_.world};
+}
+
+}  // namespace dsmoe::train

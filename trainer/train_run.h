@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "configs/run_config.h"
+#include "data/eval_set.h"
+#include "data/loader.h"
+#include "data/tokenizer.h"
+#include "trainer/checkpoint.h"
+#include "trainer/command.h"
+#include "trainer/metrics.h"
+#include "trainer/optimizer.h"
+#include "trainer/run_directory.h"
+#include "trainer/session.h"
+#include "trainer/tensorboard.h"
+#include "trainer/train_step.h"
+
+namespace dsmoe::train {
+
+/// One training run from its start, or from where it was left, to its end: what calls train_step
+/// and then logs, evaluates and saves. All members are collective over the world.
+class TrainRun {
+ public:
+  /// Opens data, builds the model, resumes or initialises. Throws UserError on every rank.
+  TrainRun(const config::RunConfig& config, CommandContext& context);
+
+  /// Runs to the last step. Returns the exit code.
+  int run();
+
+ private:
+  void open_data();
+  void open_directory();
+  void restore_or_initialize();
+  void restore(const std::string& step_directory);
+  void warn_about_machine(const RunState& saved);
+  void open_logs();
+  void show_start();
+
+  void finish_step(StepReport& report);
+  void evaluate_all(StepReport& report);
+  void save();
+  void log_step(const StepReport& report);
+  void check_skips();
+  [[nodiscard]] double eta_seconds() const;
+  [[nodiscard]] Checkpointed checkpointed();
+  [[nodiscard]] bool due(int64_t every) const;
+  [[nodiscard]] bool last_step() const { return state_.step >= total_steps_; }
+
+  CommandContext& context_;
+  Session session_;
+  RunDirectory directory_;
+  std::unique_ptr<data::Tokenizer> tokenizer_;
+  Optimizer optimizer_;
+  std::unique_ptr<data::Loader> loader_;
+  std::vector<std::pair<std::string, data::EvalSet>> eval_sets_;
+  std::optional<MetricsFile> metrics_;
+  std::optional<TensorBoardWriter> tensorboard_;
+  RunState state_;
+  int64_t total_steps_;
+  double seconds_per_step_ = 0;
+  int64_t saved_step_ = -1;
+};
+
+}  // namespace dsmoe::train
