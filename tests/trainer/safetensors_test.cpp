@@ -183,7 +183,7 @@ TEST_CASE("random damage to a safetensors header never crashes the reader") {
   }));
 }
 
-TEST_CASE("Python's safetensors reads our file and writes the same bytes", "[.][python]") {
+TEST_CASE("Python's safetensors reads our file and writes the same bytes", "[slow][python]") {
   if (dsmoe::test::skip_without_python()) return;
   const TempDirectory directory;
   write_safetensors(directory / "ours", sample());
@@ -193,7 +193,7 @@ TEST_CASE("Python's safetensors reads our file and writes the same bytes", "[.][
   CHECK(result.exit_code == 0);
 }
 
-TEST_CASE("Python's safetensors accepts and rejects the same damaged files", "[.][python]") {
+TEST_CASE("Python's safetensors accepts and rejects the same damaged files", "[slow][python]") {
   if (dsmoe::test::skip_without_python()) return;
   const TempDirectory directory;
   auto result =

@@ -32,7 +32,7 @@ TEST_CASE("an event is in its file at once, and each writer has a file of its ow
 }
 
 TEST_CASE("TensorBoard reads back what was written, and drops the steps a resumed run repeats",
-          "[.][python]") {
+          "[slow][python]") {
   if (dsmoe::test::skip_without_python()) return;
   const TempDirectory directory;
   {
