@@ -8,7 +8,8 @@ if(NOT DEFINED Torch_DIR)
   list(GET torch_dirs 0 Torch_DIR)
 endif()
 find_package(Torch REQUIRED)
-# An installed dsmoe finds LibTorch where the build found it.
+# An installed dsmoe finds LibTorch where the build found it; CMake itself forgets folders inside the tree.
+set(CMAKE_INSTALL_RPATH ${TORCH_INSTALL_PREFIX}/lib)
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 set(DSMOE_BACKENDS "local;mpi" CACHE STRING "How ranks may reach each other")
 if("mpi" IN_LIST DSMOE_BACKENDS)
