@@ -13,3 +13,15 @@ function(dsmoe_floor name)
   target_link_libraries(dsmoe_${name} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
   install(TARGETS dsmoe_${name} EXPORT dsmoe)
 endfunction()
+
+# dsmoe_use_torch_header(TARGET): torch/torch.h, precompiled once with dsmoe_modules, in front of the target's files
+# but those in PLAIN, which compile faster without it.
+function(dsmoe_use_torch_header target)
+  cmake_parse_arguments(arg "" "" "PLAIN" ${ARGN})
+  if(target STREQUAL dsmoe_modules)
+    target_precompile_headers(${target} PRIVATE <torch/torch.h>)
+  else()
+    target_precompile_headers(${target} REUSE_FROM dsmoe_modules)
+  endif()
+  set_source_files_properties(${arg_PLAIN} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+endfunction()

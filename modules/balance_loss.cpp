@@ -1,7 +1,5 @@
 #include "modules/balance_loss.h"
 
-#include <torch/torch.h>
-
 namespace dsmoe::nn {
 namespace {
 

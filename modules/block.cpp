@@ -1,7 +1,5 @@
 #include "modules/block.h"
 
-#include <torch/torch.h>
-
 namespace dsmoe::nn {
 
 BlockImpl::BlockImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context)

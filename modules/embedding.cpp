@@ -1,7 +1,5 @@
 #include "modules/embedding.h"
 
-#include <torch/torch.h>
-
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 

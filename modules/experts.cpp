@@ -1,7 +1,5 @@
 #include "modules/experts.h"
 
-#include <torch/torch.h>
-
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"

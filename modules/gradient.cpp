@@ -1,7 +1,5 @@
 #include "modules/gradient.h"
 
-#include <torch/torch.h>
-
 namespace dsmoe::nn {
 
 at::Tensor gradient_of(const at::Tensor& parameter) {

@@ -1,7 +1,5 @@
 #include "modules/linear.h"
 
-#include <torch/torch.h>
-
 #include "modules/gradient.h"
 
 namespace dsmoe::nn {

@@ -1,7 +1,5 @@
 #include "modules/model.h"
 
-#include <torch/torch.h>
-
 #include "modules/cross_entropy.h"
 #include "modules/embedding.h"
 #include "modules/linear.h"
@@ -50,6 +48,8 @@ at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targ
   return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}));
 }
 
-at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) { return nn::linear(hidden_NM, lm_head_); }
+at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) {
+  return nn::linear(hidden_NM, lm_head_);
+}
 
 }  // namespace dsmoe::nn

@@ -5,12 +5,11 @@
 namespace dsmoe::nn {
 namespace {
 
-
 /// Multiply-adds of one token's attention core over `keys` keys.
 double attention_core(const config::ModelConfig& config, double keys) {
-  return keys * static_cast<double>(config.num_attention_heads *
-                                    (config.qk_head_dim() + config.v_head_dim) *
-                                    config.num_hidden_layers);
+  return keys *
+         static_cast<double>(config.num_attention_heads *
+                             (config.qk_head_dim() + config.v_head_dim) * config.num_hidden_layers);
 }
 
 /// Elements of the weights that multiply a token: active ones, norms and the lookup left out.

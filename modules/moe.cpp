@@ -1,7 +1,5 @@
 #include "modules/moe.h"
 
-#include <torch/torch.h>
-
 namespace dsmoe::nn {
 
 MoeImpl::MoeImpl(const config::ModelConfig& config, const MoeContext& context)

@@ -1,7 +1,5 @@
 #include "modules/parameter_store.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "modules/weight_names.h"

@@ -1,7 +1,5 @@
 #include "modules/rms_norm.h"
 
-#include <torch/torch.h>
-
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
@@ -19,7 +17,8 @@ at::Tensor forward_rows(const at::Tensor& x_NM, const at::Tensor& weight_M, at::
   const int64_t dim = x_NM.size(1);
   DSMOE_DISPATCH(x_NM, [&] {
     using opmath = kernels::opmath_t<scalar_t>;
-    rstd_N = at::empty({x_NM.size(0)}, x_NM.options().dtype(c10::CppTypeToScalarType<opmath>::value));
+    rstd_N =
+        at::empty({x_NM.size(0)}, x_NM.options().dtype(c10::CppTypeToScalarType<opmath>::value));
     const auto* x = x_NM.const_data_ptr<scalar_t>();
     const auto* w = weight_M.const_data_ptr<scalar_t>();
     auto* y = y_NM.mutable_data_ptr<scalar_t>();

@@ -1,7 +1,5 @@
 #include "modules/rope.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <numbers>
 

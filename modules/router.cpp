@@ -1,7 +1,5 @@
 #include "modules/router.h"
 
-#include <torch/torch.h>
-
 #include <limits>
 
 #include "modules/linear.h"

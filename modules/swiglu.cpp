@@ -1,7 +1,5 @@
 #include "modules/swiglu.h"
 
-#include <torch/torch.h>
-
 #include "modules/dispatch_type.h"
 #include "modules/kernels/kernel_table.h"
 #include "modules/linear.h"

@@ -1,7 +1,5 @@
 #include "modules/token_drop.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>

@@ -1,7 +1,5 @@
 #include "trainer/agreement.h"
 
-#include <torch/torch.h>
-
 #include "configs/errors.h"
 
 namespace dsmoe::train {

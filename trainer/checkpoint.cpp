@@ -1,7 +1,5 @@
 #include "trainer/checkpoint.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -66,8 +64,8 @@ void read_optimizer(const std::string& directory, const Checkpointed& run) {
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
       const std::string name = kind.prefix + t.name;
-      const auto file = std::find_if(files.begin(), files.end(),
-                                     [&](const auto& f) { return f.contains(name); });
+      const auto file =
+          std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.contains(name); });
       if (file == files.end()) {
         throw CheckpointError(directory + "/optimizer: no tensor " + name +
                               "\nhint: use the directory as model.init_from to start afresh");
@@ -112,8 +110,7 @@ std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& 
   if (first) make_staging_directory(checkpoints, state.step);
   run.world.barrier();
   save_model_directory(staging + "/model", run.config.model, run.store,
-                       compute_dtype(run.config.run.precision), tokenizer, run.topology,
-                       run.world);
+                       compute_dtype(run.config.run.precision), tokenizer, run.topology, run.world);
   if (run.topology.replica() == 0) write_optimizer(staging, run);
   run.world.barrier();
   const std::string final = checkpoints + "/" + step_directory_name(state.step);
@@ -149,8 +146,9 @@ void check_same_run(const std::string& step_directory, const config::RunConfig& 
     text += "\n  " + d.key + ": " + d.left + " in the checkpoint, now " + d.right;
   }
   if (text.empty()) return;
-  throw CheckpointError(step_directory + ": the configuration differs in what a run must keep:" +
-                        text + "\nhint: another run.name starts a new run; run.allow_change=[key] " +
+  throw CheckpointError(step_directory +
+                        ": the configuration differs in what a run must keep:" + text +
+                        "\nhint: another run.name starts a new run; run.allow_change=[key] " +
                         "permits a change; run.resume=never starts over");
 }
 

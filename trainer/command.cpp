@@ -1,7 +1,5 @@
 #include "trainer/command.h"
 
-#include <torch/torch.h>
-
 #include <filesystem>
 
 #include "configs/dump.h"

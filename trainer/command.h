@@ -36,6 +36,7 @@ struct Command {
 [[nodiscard]] std::shared_ptr<Command> add_eval(CLI::App& program);
 [[nodiscard]] std::shared_ptr<Command> add_generate(CLI::App& program);
 [[nodiscard]] std::shared_ptr<Command> add_inspect(CLI::App& program);
+[[nodiscard]] std::shared_ptr<Command> add_bench(CLI::App& program);
 
 /// Where presets are looked for beyond the YAML's folder.
 [[nodiscard]] config::SearchPath search_path();

@@ -1,7 +1,5 @@
 #include "trainer/evaluate.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -53,8 +51,8 @@ EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& 
   report.tokens = sums.tokens;
   report.loss = sums.loss / static_cast<double>(std::max<int64_t>(sums.tokens, 1));
   report.perplexity = std::exp(report.loss);
-  report.bits_per_byte =
-      sums.loss / std::numbers::ln2 / static_cast<double>(std::max<int64_t>(set.text_bytes(windows), 1));
+  report.bits_per_byte = sums.loss / std::numbers::ln2 /
+                         static_cast<double>(std::max<int64_t>(set.text_bytes(windows), 1));
   return report;
 }
 

@@ -1,7 +1,5 @@
 #include "trainer/generate.h"
 
-#include <torch/torch.h>
-
 namespace dsmoe::train {
 namespace {
 

@@ -16,9 +16,8 @@ LoadedModel open_model(const std::string& directory, CommandContext& context) {
   });
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session = std::make_unique<Session>(config, context.world, context.ranks_on_host);
-  agree(context.world, [&] {
-    load_model_directory(loaded.directory, config.model, loaded.session->store);
-  });
+  agree(context.world,
+        [&] { load_model_directory(loaded.directory, config.model, loaded.session->store); });
   return loaded;
 }
 

@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
   program.add_flag("--help-config", help_config, "every configuration key, and exit");
   const std::vector<std::shared_ptr<Command>> commands{
       dsmoe::train::add_train(program), dsmoe::train::add_eval(program),
-      dsmoe::train::add_generate(program), dsmoe::train::add_inspect(program)};
+      dsmoe::train::add_generate(program), dsmoe::train::add_inspect(program),
+      dsmoe::train::add_bench(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -17,8 +17,7 @@ int64_t num_micro_batches(const BatchCut& cut, const parallel::Topology& topolog
 data::SequenceRange micro_batch(const BatchCut& cut, const parallel::Topology& topology,
                                 int64_t index) {
   const int64_t piece = topology.replica() * num_micro_batches(cut, topology) + index;
-  const int64_t begin =
-      (piece * topology.expert_size + topology.expert_rank()) * cut.micro;
+  const int64_t begin = (piece * topology.expert_size + topology.expert_rank()) * cut.micro;
   return {cut.first + std::min(begin, cut.sequences),
           cut.first + std::min(begin + cut.micro, cut.sequences)};
 }

@@ -8,8 +8,8 @@
 namespace dsmoe::train {
 
 /// How one global batch is cut. An expert-parallel group takes expert_size * micro consecutive
-/// sequences at a time, of which each of its ranks takes `micro` consecutive ones; a replica takes a
-/// contiguous run of such pieces. So whole pools meet in one group at one time.
+/// sequences at a time, of which each of its ranks takes `micro` consecutive ones; a replica takes
+/// a contiguous run of such pieces. So whole pools meet in one group at one time.
 struct BatchCut {
   int64_t first = 0;      ///< global number of the batch's first sequence
   int64_t sequences = 0;  ///< of the whole batch; need not divide evenly

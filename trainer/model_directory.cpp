@@ -1,7 +1,5 @@
 #include "trainer/model_directory.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -14,7 +12,6 @@
 #include "trainer/atomic_file.h"
 #include "trainer/safetensors_directory.h"
 #include "trainer/safetensors_writer.h"
-
 
 namespace dsmoe::train {
 namespace {
@@ -63,12 +60,11 @@ std::string dtype_name(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? "bfloat16" : "float32";
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return nlohmann::json(shape).dump();
-}
+std::string shape_text(const std::vector<int64_t>& shape) { return nlohmann::json(shape).dump(); }
 
 /// Everything wrong with the tensors of a directory, a line each.
-std::vector<std::string> complaints(const SafetensorsDirectory& files, const config::ModelConfig& model) {
+std::vector<std::string> complaints(const SafetensorsDirectory& files,
+                                    const config::ModelConfig& model) {
   std::vector<std::string> lines;
   std::map<std::string, std::vector<int64_t>> expected;
   for (const auto& t : nn::published_tensors(model)) expected[t.name] = t.shape;
@@ -92,8 +88,8 @@ void check_tensors(const std::string& directory, const SafetensorsDirectory& fil
   const auto lines = complaints(files, model);
   if (lines.empty()) return;
   constexpr size_t kShown = 20;
-  std::string text = directory + ": " + std::to_string(lines.size()) +
-                     " tensors do not fit the configuration";
+  std::string text =
+      directory + ": " + std::to_string(lines.size()) + " tensors do not fit the configuration";
   for (size_t i = 0; i < std::min(kShown, lines.size()); ++i) text += "\n  " + lines[i];
   if (lines.size() > kShown) text += "\n  and " + std::to_string(lines.size() - kShown) + " more";
   throw CheckpointError(text + "\nhint: the model section must describe the model in this folder");

@@ -1,7 +1,5 @@
 #include "trainer/objective.h"
 
-#include <torch/torch.h>
-
 #include <array>
 
 namespace dsmoe::train {
@@ -33,8 +31,7 @@ Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
   objective.total = lm_sum / static_cast<double>(std::max<int64_t>(counts.targets, 1));
   const int64_t sequences = std::max<int64_t>(counts.sequences, 1);
   for (const nn::RoutingRecord& record : output.routing) {
-    const auto losses =
-        losses_of(record, valid_BT, targets_BT.size(0), balance, model->config());
+    const auto losses = losses_of(record, valid_BT, targets_BT.size(0), balance, model->config());
     objective.balance_sums.push_back(
         {add_term(objective.total, losses.expert_B, balance.expert, sequences),
          add_term(objective.total, losses.device_B, balance.device, sequences),

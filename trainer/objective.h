@@ -22,8 +22,8 @@ struct GlobalCounts {
 /// The objective of one micro-batch: its share of the global sum, so that shares add up to the same
 /// value whatever the layout.
 struct Objective {
-  at::Tensor total;      ///< 0-d float64, what backward() starts from
-  double lm_sum = 0;     ///< nats, not divided
+  at::Tensor total;   ///< 0-d float64, what backward() starts from
+  double lm_sum = 0;  ///< nats, not divided
   /// Raw balance losses summed over this micro-batch's sequences: [layer][expert, device, comm].
   std::vector<std::array<double, 3>> balance_sums;
 };

@@ -1,7 +1,5 @@
 #include "trainer/optimizer.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 namespace dsmoe::train {
@@ -11,8 +9,8 @@ nn::FlatPair zeros_like(const nn::FlatPair& pair) {
   return {at::zeros_like(pair.dense), at::zeros_like(pair.expert)};
 }
 
-/// The fused kernel divides by a float32 as it reads; float64 gradients are divided here instead, so
-/// that nothing is rounded. Returns what is left for the kernel to do.
+/// The fused kernel divides by a float32 as it reads; float64 gradients are divided here instead,
+/// so that nothing is rounded. Returns what is left for the kernel to do.
 at::Tensor divide(nn::FlatPair& gradients, double divisor) {
   if (divisor == 1.0) return {};
   if (gradients.dense.scalar_type() == at::kFloat) return at::full({1}, divisor, at::kFloat);

@@ -30,10 +30,9 @@ int64_t moe_layers(const config::ModelConfig& model) {
 /// Elements that a layer's attention keeps for backward, per token.
 int64_t attention_elements(const config::ModelConfig& model) {
   const int64_t heads = model.num_attention_heads * model.qk_head_dim();
-  const int64_t latents = 2 * model.q_lora_rank.value_or(0) + 3 * model.kv_lora_rank +
-                          2 * model.qk_rope_head_dim;
-  return 2 * model.hidden_size + latents + 4 * heads +
-         model.num_attention_heads * model.v_head_dim;
+  const int64_t latents =
+      2 * model.q_lora_rank.value_or(0) + 3 * model.kv_lora_rank + 2 * model.qk_rope_head_dim;
+  return 2 * model.hidden_size + latents + 4 * heads + model.num_attention_heads * model.v_head_dim;
 }
 
 /// Elements that a layer's feed-forward part keeps for backward, per token.
@@ -81,13 +80,14 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
   table.section("run");
   table.row("layout", layout_text(t));
   table.row("batch", std::to_string(c.batch.sequences) + " sequences x " +
-                         std::to_string(c.data.sequence_length) + " = " + human_count(static_cast<double>(tokens)) +
-                         " tokens, " + std::to_string(c.batch.micro_sequences) + " at a time");
+                         std::to_string(c.data.sequence_length) + " = " +
+                         human_count(static_cast<double>(tokens)) + " tokens, " +
+                         std::to_string(c.batch.micro_sequences) + " at a time");
   table.row("length", std::to_string(total_steps(c)) + " steps, " +
                           human_count(static_cast<double>(total_tokens(c))) + " tokens");
-  table.row("balance factors", fixed(c.balance.expert, 4) + " expert, " + fixed(c.balance.device, 4) +
-                                   " device, " + fixed(c.balance.communication, 4) +
-                                   " communication");
+  table.row("balance factors", fixed(c.balance.expert, 4) + " expert, " +
+                                   fixed(c.balance.device, 4) + " device, " +
+                                   fixed(c.balance.communication, 4) + " communication");
   table.row("dropping", c.drop.kind == config::DropKind::kNone
                             ? "none"
                             : "capacity " + fixed(c.drop.capacity, 2) + ", protected " +
@@ -131,9 +131,10 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
 
 int64_t estimate_row_bytes(const config::RunConfig& config, const parallel::Topology& topology) {
   constexpr int64_t kCrossings = 4;
-  const int64_t visits = std::min({topology.expert_size - 1,
-                                   config.model.topk_group * std::max<int64_t>(1, topology.expert_size / config.model.n_group),
-                                   config.model.num_experts_per_tok});
+  const int64_t visits = std::min(
+      {topology.expert_size - 1,
+       config.model.topk_group * std::max<int64_t>(1, topology.expert_size / config.model.n_group),
+       config.model.num_experts_per_tok});
   return kCrossings * moe_layers(config.model) * config.batch.sequences *
          config.data.sequence_length * visits * config.model.hidden_size *
          widths_of(config.run.precision).compute;

@@ -10,7 +10,7 @@ namespace dsmoe::train {
 
 /// Memory that one rank needs, in bytes, estimated before anything is allocated.
 struct MemoryEstimate {
-  int64_t weights = 0;      ///< masters, and compute copies under bf16
+  int64_t weights = 0;  ///< masters, and compute copies under bf16
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t activations = 0;  ///< of one micro-batch, at its peak

@@ -12,12 +12,13 @@ double shape(const config::ScheduleConfig& s, double fraction) {
     case config::ScheduleKind::kConstant:
       return 1.0;
     case config::ScheduleKind::kStep: {
-      const auto passed = std::count_if(s.at.begin(), s.at.end(),
-                                        [&](double at) { return fraction >= at; });
+      const auto passed =
+          std::count_if(s.at.begin(), s.at.end(), [&](double at) { return fraction >= at; });
       return std::pow(s.factor, static_cast<double>(passed));
     }
     case config::ScheduleKind::kCosine:
-      return s.min_ratio + (1.0 - s.min_ratio) * 0.5 * (1.0 + std::cos(std::numbers::pi * fraction));
+      return s.min_ratio +
+             (1.0 - s.min_ratio) * 0.5 * (1.0 + std::cos(std::numbers::pi * fraction));
     case config::ScheduleKind::kLinear:
       return 1.0 - (1.0 - s.min_ratio) * fraction;
     case config::ScheduleKind::kWsd: {

@@ -1,8 +1,6 @@
 #include "trainer/session.h"
 
 #include <sched.h>
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "configs/validate.h"

@@ -1,7 +1,5 @@
 #include "trainer/step_statistics.h"
 
-#include <torch/torch.h>
-
 #include <numeric>
 
 #include "trainer/load_stats.h"

@@ -11,8 +11,8 @@
 
 namespace dsmoe::train {
 
-/// Counts and sums of one step, gathered over its micro-batches and then over the ranks in two small
-/// all-reduces. Padding never counts; counts are int64.
+/// Counts and sums of one step, gathered over its micro-batches and then over the ranks in two
+/// small all-reduces. Padding never counts; counts are int64.
 class StepStatistics {
  public:
   StepStatistics(const config::ModelConfig& model, int64_t element_bytes, int64_t weight_bytes);

@@ -1,6 +1,4 @@
 // The loop around train_step: what happens after each step, and at the end.
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "configs/errors.h"
@@ -15,10 +13,10 @@ namespace dsmoe::train {
 
 int TrainRun::run() {
   TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
-                       session_.model,  session_.store,    optimizer_,     *loader_};
+                       session_.model,  session_.store,    optimizer_};
   saved_step_ = state_.step;
   while (!last_step()) {
-    StepReport report = train_step(context, state_);
+    StepReport report = train_step(context, *loader_, state_);
     finish_step(report);
   }
   if (saved_step_ != state_.step) save();

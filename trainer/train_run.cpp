@@ -1,7 +1,5 @@
 #include "trainer/train_run.h"
 
-#include <torch/torch.h>
-
 #include <filesystem>
 
 #include "configs/dump.h"
@@ -45,8 +43,8 @@ void TrainRun::open_data() {
   agree(context_.world, [&] {
     loader_ = std::make_unique<data::Loader>(config.data, config.run.seed);
     for (const config::DataSource& source : config.data.eval) {
-      eval_sets_.emplace_back(
-          source.name, data::EvalSet(source.path, *tokenizer_, config.data.sequence_length));
+      eval_sets_.emplace_back(source.name,
+                              data::EvalSet(source.path, *tokenizer_, config.data.sequence_length));
     }
   });
 }
@@ -91,7 +89,8 @@ void TrainRun::restore(const std::string& step_directory) {
                     " was trained on: fingerprint " + loader_->fingerprint() + ", was " +
                     saved.data_fingerprint +
                     "\nhint: bring the old files back, or start a new run.name with "
-                    "model.init_from=" + step_directory);
+                    "model.init_from=" +
+                    step_directory);
   }
   warn_about_machine(saved);
   state_ = saved;
@@ -123,8 +122,7 @@ void TrainRun::open_logs() {
 }
 
 void TrainRun::show_start() {
-  context_.console.info(
-      run_summary(session_.config, session_.topology, at::get_num_threads()));
+  context_.console.info(run_summary(session_.config, session_.topology, at::get_num_threads()));
   context_.console.info("writing to " + directory_.root);
 }
 

@@ -1,7 +1,5 @@
 #include "trainer/train_step.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 
 #include "parallel/grad_sync.h"
@@ -20,18 +18,19 @@ BatchCut cut_of(const TrainContext& context, const RunState& state, int64_t step
   return {state.sequences, batch_sequences(batch, step), batch.micro_sequences};
 }
 
-MicroBatches load_batches(TrainContext& context, const BatchCut& cut) {
+MicroBatches load_batches(const TrainContext& context, data::Loader& loader, const BatchCut& cut) {
   MicroBatches batches;
   const int64_t count = num_micro_batches(cut, context.topology);
   for (int64_t i = 0; i < count; ++i) {
-    batches.push_back(context.loader.load(micro_batch(cut, context.topology, i)));
+    batches.push_back(loader.load(micro_batch(cut, context.topology, i)));
   }
   return batches;
 }
 
 /// The loader reads one range ahead; the next step's first is the one that would be waited for.
-void prefetch_next(TrainContext& context, const RunState& state, int64_t step) {
-  context.loader.prefetch(micro_batch(cut_of(context, state, step + 1), context.topology, 0));
+void prefetch_next(const TrainContext& context, data::Loader& loader, const RunState& state,
+                   int64_t step) {
+  loader.prefetch(micro_batch(cut_of(context, state, step + 1), context.topology, 0));
 }
 
 int64_t non_empty_sequences(const data::TokenBatch& batch) {
@@ -128,25 +127,24 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   statistics.add_traffic(0, expert_group_bytes(context) - bytes_before);
   parallel::sum_gradients(context.store.gradients().dense, context.store.gradients().expert,
                           context.world, *context.groups.expert_replicas);
-  report.grad_norm = parallel::global_grad_norm(context.store.gradients().dense,
-                                                context.store.gradients().expert,
-                                                *context.groups.expert);
+  report.grad_norm = parallel::global_grad_norm(
+      context.store.gradients().dense, context.store.gradients().expert, *context.groups.expert);
   statistics.reduce(context.world);
   statistics.fill(report, context.config.balance, counts);
 }
 
-StepReport train_step(TrainContext& context, RunState& state) {
+StepReport train_step(TrainContext& context, data::Loader& loader, RunState& state) {
   Stopwatch step_watch;
   StepReport report;
   context.world.reset();
   const int64_t step = state.step + 1;
   const BatchCut cut = cut_of(context, state, step);
-  const double fraction = static_cast<double>(state.tokens) /
-                          static_cast<double>(total_tokens(context.config));
+  const double fraction =
+      static_cast<double>(state.tokens) / static_cast<double>(total_tokens(context.config));
   report.lr = learning_rate(context.config.schedule, context.config.optimizer.lr, step, fraction);
 
   Stopwatch watch;
-  const MicroBatches batches = load_batches(context, cut);
+  const MicroBatches batches = load_batches(context, loader, cut);
   report.time.data = watch.lap();
   compute_gradients(context, batches, step, cut.first, report);
 
@@ -154,7 +152,7 @@ StepReport train_step(TrainContext& context, RunState& state) {
   state.step = step;
   state.sequences += cut.sequences;
   state.tokens += cut.sequences * context.config.data.sequence_length;
-  prefetch_next(context, state, step);
+  prefetch_next(context, loader, state, step);
   update_weights(context, state, report);
   report.time.optimizer = watch.lap();
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "configs/run_config.h"
 #include "data/loader.h"
@@ -26,7 +27,6 @@ struct TrainContext {
   nn::Model& model;
   nn::ParameterStore& store;
   Optimizer& optimizer;
-  data::Loader& loader;
 };
 
 /// Where a batch's micro-batches come from; the loader in training, anything in tests.
@@ -43,6 +43,6 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
 
 /// One training step, design section 4: micro-batches, counts, forward and backward, summed
 /// gradients, norm and clip, optimizer or a skipped step. Advances `state`. Collective.
-[[nodiscard]] StepReport train_step(TrainContext& context, RunState& state);
+[[nodiscard]] StepReport train_step(TrainContext& context, data::Loader& loader, RunState& state);
 
 }  // namespace dsmoe::train

@@ -48,12 +48,10 @@ int run_eval(const EvalCommand& command, CommandContext& context) {
   const auto& model = loaded.session->config.model;
   const int64_t window = command.window > 0 ? command.window : model.max_position_embeddings;
   std::unique_ptr<data::EvalSet> set;
-  agree(context.world, [&] {
-    set = std::make_unique<data::EvalSet>(command.data, *loaded.tokenizer, window);
-  });
+  agree(context.world,
+        [&] { set = std::make_unique<data::EvalSet>(command.data, *loaded.tokenizer, window); });
   const EvalPlan plan{set->num_windows(), command.micro_sequences, /*drop=*/false};
-  print(evaluate(loaded.session->model, *set, plan, loaded.session->world,
-                 show_progress(context)),
+  print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
         command, context);
   return 0;
 }
@@ -65,11 +63,12 @@ std::shared_ptr<Command> add_eval(CLI::App& program) {
   command->app = program.add_subcommand("eval", "loss and bits per byte on held-out text");
   command->app->add_option("--model", command->model, "Hugging Face or step directory")->required();
   command->app->add_option("--data", command->data, "text or JSONL file")->required();
-  command->app->add_option("--window", command->window,
-                           "predicted tokens per window (default: the model's positions)")
+  command->app
+      ->add_option("--window", command->window,
+                   "predicted tokens per window (default: the model's positions)")
       ->check(CLI::PositiveNumber);
-  command->app->add_option("--micro-sequences", command->micro_sequences,
-                           "windows a rank takes at a time")
+  command->app
+      ->add_option("--micro-sequences", command->micro_sequences, "windows a rank takes at a time")
       ->check(CLI::PositiveNumber);
   command->app->add_flag("--json", command->json, "one JSON object on stdout");
   EvalCommand* raw = command.get();

@@ -77,8 +77,8 @@ std::string table_of(const nlohmann::ordered_json& json) {
 
 int run_inspect(const InspectCommand& command, CommandContext& context) {
   const config::RunConfig config = configuration(command, context);
-  const auto topology = parallel::make_topology(context.world.size(), context.world.rank(),
-                                                config.parallel.expert);
+  const auto topology =
+      parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
   if (!context.first()) return 0;
   const auto json = report(config, topology);
   std::fputs(((command.json ? json.dump(2) : table_of(json)) + "\n").c_str(), stdout);

@@ -38,8 +38,7 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
   std::fputs((json.dump(2) + "\n").c_str(), stdout);
 }
 
-int dry_run(const TrainCommand& command, const config::RunConfig& config,
-            CommandContext& context) {
+int dry_run(const TrainCommand& command, const config::RunConfig& config, CommandContext& context) {
   agree(context.world, [&] {
     config::check_training(config);
     config::check_layout(config, context.world.size());
@@ -52,8 +51,8 @@ int dry_run(const TrainCommand& command, const config::RunConfig& config,
     return 0;
   }
   context.console.info(config::dump(config));
-  context.console.info(run_summary(config, topology,
-                                   threads_per_rank(config.run.threads, context.ranks_on_host)));
+  context.console.info(
+      run_summary(config, topology, threads_per_rank(config.run.threads, context.ranks_on_host)));
   return 0;
 }
 
@@ -69,8 +68,7 @@ std::shared_ptr<Command> add_train(CLI::App& program) {
   command->app->add_flag("--json", command->json, "with --dry-run: one JSON object on stdout");
   TrainCommand* raw = command.get();
   command->run = [raw](CommandContext& context) {
-    const config::RunConfig config = 
-        resolve_on_all(raw->config_path, raw->overrides, context);
+    const config::RunConfig config = resolve_on_all(raw->config_path, raw->overrides, context);
     if (raw->dry_run) return dry_run(*raw, config, context);
     return TrainRun(config, context).run();
   };

@@ -1,0 +1,104 @@
+#include "tests/support/tiny_run.h"
+
+#include "trainer/micro_batches.h"
+#include "trainer/session.h"
+#include "trainer/train_step.h"
+
+namespace dsmoe::test {
+namespace {
+
+constexpr int64_t kLength = 7;
+
+at::Tensor random_tokens(int64_t sequence, int64_t vocab) {
+  auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(sequence) * 77 + 5);
+  return at::randint(vocab, {kLength + 1}, generator, at::TensorOptions(at::kLong));
+}
+
+int64_t length_of(int64_t sequence, const TinyBatches& batches) {
+  return batches.padded ? (sequence * 3) % (kLength + 1) : kLength;
+}
+
+data::TokenBatch make_batch(data::SequenceRange range, const config::RunConfig& config,
+                            const TinyBatches& batches) {
+  data::TokenBatch batch;
+  const int64_t count = range.end - range.begin;
+  batch.inputs_BT = at::zeros({count, kLength}, at::kLong);
+  batch.targets_BT = at::full({count, kLength}, data::kNoTarget, at::kLong);
+  at::Tensor valid_BT = at::zeros({count, kLength}, at::kBool);
+  for (int64_t b = 0; b < count; ++b) {
+    const at::Tensor tokens = random_tokens(range.begin + b, config.model.vocab_size);
+    const int64_t length = length_of(range.begin + b, batches);
+    batch.inputs_BT[b].slice(0, 0, length).copy_(tokens.slice(0, 0, length));
+    batch.targets_BT[b].slice(0, 0, length).copy_(tokens.slice(0, 1, length + 1));
+    valid_BT[b].slice(0, 0, length).fill_(true);
+    batch.sequence_numbers.push_back(range.begin + b);
+  }
+  if (batches.padded) batch.valid_BT = valid_BT;
+  return batch;
+}
+
+/// The upper half of the experts get the lower half's gate rows: every tie goes to the lower id.
+void starve(nn::ParameterStore& store, int64_t num_experts) {
+  for (const nn::StoredTensor& t : store.tensors()) {
+    if (t.name.find(".mlp.gate.weight") == std::string::npos) continue;
+    at::Tensor gate = store.weights().view(t);
+    gate.slice(0, num_experts / 2).copy_(gate.slice(0, 0, num_experts / 2));
+  }
+}
+
+}  // namespace
+
+config::RunConfig tiny_run() {
+  config::RunConfig run;
+  run.run.precision = config::Precision::kFp64;
+  run.run.threads = 1;
+  config::ModelConfig& m = run.model;
+  m.vocab_size = 40;
+  m.hidden_size = 24;
+  m.num_hidden_layers = 3;
+  m.num_attention_heads = 2;
+  m.intermediate_size = 20;
+  m.q_lora_rank = 12;
+  m.kv_lora_rank = 8;
+  m.qk_nope_head_dim = 6;
+  m.qk_rope_head_dim = 4;
+  m.v_head_dim = 5;
+  m.n_routed_experts = 8;
+  m.num_experts_per_tok = 3;
+  m.moe_intermediate_size = 10;
+  m.n_group = 4;
+  m.topk_group = 2;
+  m.initializer_range = 0.3;
+  run.data.sequence_length = kLength;
+  run.batch = {.sequences = 8, .micro_sequences = 8, .pool = 1};
+  return run;
+}
+
+TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches& batches,
+                             parallel::Communicator& world) {
+  train::Session session(config, world, /*ranks_on_host=*/1);
+  session.store.initialize(config.run.seed, config.model.initializer_range);
+  if (batches.starved) starve(session.store, config.model.n_routed_experts);
+  train::Optimizer optimizer(config.optimizer, session.store);
+  train::TrainContext context{session.config, session.topology, session.world, session.groups,
+                              session.model,  session.store,    optimizer};
+  const train::BatchCut cut{0, batches.sequences, config.batch.micro_sequences};
+  train::MicroBatches micro;
+  for (int64_t i = 0; i < train::num_micro_batches(cut, session.topology); ++i) {
+    micro.push_back(make_batch(train::micro_batch(cut, session.topology, i), config, batches));
+  }
+  TinyGradients result;
+  train::compute_gradients(context, micro, 1, 0, result.report);
+  for (const nn::StoredTensor& t : session.store.tensors()) {
+    result.gradients[t.name] = session.store.gradients().view(t).clone();
+  }
+  return result;
+}
+
+double distance(const at::Tensor& a, const at::Tensor& b) {
+  const double size = b.norm().item<double>();
+  const double gap = (a - b).norm().item<double>();
+  return gap == 0.0 ? 0.0 : gap / std::max(size, 1e-300);
+}
+
+}  // namespace dsmoe::test

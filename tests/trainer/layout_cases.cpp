@@ -1,0 +1,133 @@
+// Layout invariance, design promise 1: the same numbers on any ranks and any accumulation.
+#include <cmath>
+#include <string>
+
+#include "parallel/local_communicator.h"
+#include "tests/support/checks.h"
+#include "tests/support/rank_suite.h"
+#include "tests/support/tiny_run.h"
+
+namespace dsmoe::test {
+namespace {
+
+struct Layout {
+  int64_t expert;
+  int64_t micro;
+};
+
+std::string describe(const Layout& layout, int64_t pool) {
+  return "expert " + std::to_string(layout.expert) + ", micro " + std::to_string(layout.micro) +
+         ", pool " + std::to_string(pool) + ": ";
+}
+
+void near(Checks& checks, double actual, double expected, double tolerance,
+          const std::string& what) {
+  const double gap = std::abs(actual - expected) / std::max(std::abs(expected), 1e-300);
+  checks.that(actual == expected || gap <= tolerance,
+              what + " is " + std::to_string(actual) + ", one rank has " +
+                  std::to_string(expected) + ", relative gap " + std::to_string(gap * 1e12) +
+                  "e-12");
+}
+
+void compare_reports(Checks& checks, const train::StepReport& a, const train::StepReport& b,
+                     double tolerance, const std::string& what) {
+  near(checks, a.loss, b.loss, tolerance, what + "loss");
+  near(checks, a.loss_total, b.loss_total, tolerance, what + "loss_total");
+  near(checks, a.grad_norm, b.grad_norm, tolerance, what + "grad_norm");
+  near(checks, a.balance.expert, b.balance.expert, tolerance, what + "balance.expert");
+  near(checks, a.balance.device, b.balance.device, tolerance, what + "balance.device");
+  near(checks, a.balance.communication, b.balance.communication, tolerance,
+       what + "balance.communication");
+  near(checks, a.load.max_vio, b.load.max_vio, 1e-15, what + "load.max_vio");
+  near(checks, a.drop_rate, b.drop_rate, 1e-15, what + "drop.rate");
+  near(checks, a.traffic.devices_per_token, b.traffic.devices_per_token, 1e-15,
+       what + "devices_per_token");
+  checks.equal(a.traffic.bytes, a.traffic.bytes_bound + a.traffic.metadata_bytes,
+               what + "bytes on the wire are the bound and the metadata");
+}
+
+void compare(Checks& checks, const TinyGradients& actual, const TinyGradients& oracle,
+             double tolerance, const std::string& what) {
+  compare_reports(checks, actual.report, oracle.report, tolerance, what);
+  for (const auto& [name, gradient] : actual.gradients) {
+    const double gap = distance(gradient, oracle.gradients.at(name));
+    checks.that(gap <= tolerance,
+                what + "gradient of " + name + " is off by " + std::to_string(gap * 1e12) + "e-12");
+  }
+}
+
+TinyGradients oracle_of(config::RunConfig config, const TinyBatches& batches) {
+  config.parallel.expert = 1;
+  config.batch.micro_sequences = 8;
+  parallel::LocalCommunicator alone("world");
+  return tiny_gradients(config, batches, alone);
+}
+
+/// Every expert size that divides the world, accumulation of 1, 2, 4 and more.
+Failures compare_layouts(parallel::Communicator& world, const config::RunConfig& base,
+                         const TinyBatches& batches, double tolerance) {
+  Checks checks;
+  const TinyGradients oracle = oracle_of(base, batches);
+  for (int64_t expert = 1; expert <= world.size(); expert *= 2) {
+    for (const int64_t micro : {1, 2, 4}) {
+      if (expert * micro % base.batch.pool != 0) continue;
+      config::RunConfig config = base;
+      config.parallel.expert = expert;
+      config.batch.micro_sequences = micro;
+      compare(checks, tiny_gradients(config, batches, world), oracle, tolerance,
+              describe({expert, micro}, base.batch.pool));
+    }
+  }
+  return checks.failures();
+}
+
+constexpr double kExact = 1e-12;
+constexpr double kSingle = 1e-6;
+
+Failures any_layout(parallel::Communicator& world) {
+  return compare_layouts(world, tiny_run(), {}, kExact);
+}
+
+Failures pools_of_several_sequences(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.batch.pool = 4;
+  config.drop.capacity = 0.6;
+  config.drop.protected_fraction = 0.3;
+  Failures failures = compare_layouts(world, config, {}, kExact);
+  config.batch.pool = 2;
+  const Failures more = compare_layouts(world, config, {}, kExact);
+  failures.insert(failures.end(), more.begin(), more.end());
+  return failures;
+}
+
+Failures ragged_batches(parallel::Communicator& world) {
+  return compare_layouts(world, tiny_run(), {.sequences = 5}, kExact);
+}
+
+Failures padded_sequences(parallel::Communicator& world) {
+  return compare_layouts(world, tiny_run(), {.padded = true}, kExact);
+}
+
+Failures starved_ranks(parallel::Communicator& world) {
+  return compare_layouts(world, tiny_run(), {.starved = true}, kExact);
+}
+
+Failures single_precision(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.run.precision = config::Precision::kFp32;
+  return compare_layouts(world, config, {}, kSingle);
+}
+
+const bool registered =
+    register_rank_case("layout: any expert size and accumulation gives one rank's gradient",
+                       any_layout) &&
+    register_rank_case("layout: pools of several sequences drop the same pairs",
+                       pools_of_several_sequences) &&
+    register_rank_case("layout: a batch that does not divide leaves empty micro-batches",
+                       ragged_batches) &&
+    register_rank_case("layout: padding never counts", padded_sequences) &&
+    register_rank_case("layout: ranks and experts that nobody chooses", starved_ranks) &&
+    register_rank_case("layout: single precision agrees to 1e-6", single_precision);
+
+}  // namespace
+}  // namespace dsmoe::test

@@ -1,0 +1,125 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "configs/errors.h"
+#include "modules/model_census.h"
+#include "trainer/command.h"
+#include "trainer/human.h"
+#include "trainer/memory_usage.h"
+#include "trainer/roof.h"
+#include "trainer/run_summary.h"
+#include "trainer/step_bench.h"
+#include "trainer/table.h"
+
+namespace dsmoe::train {
+namespace {
+
+struct BenchCommand final : Command {
+  std::string what;
+  std::string config_path;
+  std::vector<std::string> overrides;
+  int64_t steps = 5;
+};
+
+std::string rate(double flops_per_second, double roof) {
+  return fixed(flops_per_second / 1e9, 1) + " GFLOP/s, " +
+         fixed(100.0 * flops_per_second / roof, 1) + " % of the square";
+}
+
+/// Model FLOPs of the forward or backward pass of one step.
+struct StepFlops {
+  double forward;
+  double backward;
+};
+
+StepFlops step_flops(const config::RunConfig& config) {
+  const auto flops = nn::count_flops(config.model, config.data.sequence_length);
+  const auto tokens = static_cast<double>(config.batch.sequences * config.data.sequence_length);
+  return {flops.forward * tokens, 2.0 * flops.forward * tokens};
+}
+
+void show_roof(Table& table, const std::vector<RoofPoint>& points) {
+  table.section("at::matmul");
+  for (const RoofPoint& p : points) {
+    table.row(p.name, std::to_string(p.m) + " x " + std::to_string(p.k) + " x " +
+                          std::to_string(p.n) + "  " +
+                          rate(p.flops_per_second, points[0].flops_per_second));
+  }
+}
+
+void show_step(Table& table, const config::RunConfig& config, const StepTimes& best, double roof) {
+  const StepFlops flops = step_flops(config);
+  const auto tokens = static_cast<double>(config.batch.sequences * config.data.sequence_length);
+  table.section("step, best");
+  table.row("whole", fixed(1e3 * best.total, 1) + " ms, " + human_count(tokens / best.total) +
+                         " tokens/s, " + rate((flops.forward + flops.backward) / best.total, roof));
+  table.row("forward",
+            fixed(1e3 * best.forward, 1) + " ms, " + rate(flops.forward / best.forward, roof));
+  table.row("backward",
+            fixed(1e3 * best.backward, 1) + " ms, " + rate(flops.backward / best.backward, roof));
+  table.row("communication", fixed(1e3 * best.communication, 1) + " ms, within the two");
+  table.row("optimizer", fixed(1e3 * best.optimizer, 1) + " ms");
+}
+
+nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vector<RoofPoint>& roof,
+                               const StepTimes& best, int64_t estimate) {
+  const StepFlops flops = step_flops(config);
+  nlohmann::ordered_json json;
+  for (const RoofPoint& p : roof) {
+    json["roof"].push_back(
+        {{"name", p.name}, {"m", p.m}, {"k", p.k}, {"n", p.n}, {"flops", p.flops_per_second}});
+  }
+  json["step"] = {{"seconds", best.total},
+                  {"forward", best.forward},
+                  {"backward", best.backward},
+                  {"communication", best.communication},
+                  {"optimizer", best.optimizer}};
+  const double rate = (flops.forward + flops.backward) / best.total;
+  json["flops"] = rate;
+  json["share_of_roof"] = rate / roof[0].flops_per_second;
+  json["peak_bytes"] = peak_resident_bytes();
+  json["estimated_bytes"] = estimate;
+  return json;
+}
+
+int run_bench(const BenchCommand& command, CommandContext& context) {
+  const config::RunConfig config = resolve_on_all(command.config_path, command.overrides, context);
+  const BenchResult result = bench_steps(config, command.steps, context);
+  std::vector<RoofPoint> roof = roof_points(config);
+  for (RoofPoint& point : roof) measure(point, config.run.precision);
+  if (!context.first()) return 0;
+  if (command.json) {
+    std::fputs((to_json(config, roof, result.best, result.estimated_bytes).dump(2) + "\n").c_str(),
+               stdout);
+    return 0;
+  }
+  Table table;
+  show_roof(table, roof);
+  show_step(table, config, result.best, roof[0].flops_per_second);
+  table.section("memory");
+  table.row("peak resident", human_bytes(static_cast<double>(result.peak_bytes)));
+  table.row("estimated", human_bytes(static_cast<double>(result.estimated_bytes)));
+  context.console.info(table.text());
+  return 0;
+}
+
+}  // namespace
+
+std::shared_ptr<Command> add_bench(CLI::App& program) {
+  auto command = std::make_shared<BenchCommand>();
+  command->app = program.add_subcommand("bench", "time training steps against at::matmul");
+  command->app->add_option("what", command->what, "step")
+      ->required()
+      ->check(CLI::IsMember({"step"}));
+  command->app->add_option("config", command->config_path, "YAML file")->required();
+  command->app->add_option("overrides", command->overrides, "key=value ...");
+  command->app->add_option("--steps", command->steps, "timed steps")->check(CLI::PositiveNumber);
+  command->app->add_flag("--json", command->json, "one JSON object on stdout");
+  BenchCommand* raw = command.get();
+  command->run = [raw](CommandContext& context) { return run_bench(*raw, context); };
+  return command;
+}
+
+}  // namespace dsmoe::train

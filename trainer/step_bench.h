@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include "configs/run_config.h"
+#include "trainer/command.h"
+
+namespace dsmoe::train {
+
+/// Seconds of one step by phase.
+struct StepTimes {
+  double total = 0;
+  double forward = 0;
+  double backward = 0;
+  double communication = 0;
+  double optimizer = 0;
+};
+
+struct BenchResult {
+  StepTimes best;  ///< the step with the smallest total
+  int64_t peak_bytes = 0;
+  int64_t estimated_bytes = 0;
+};
+
+/// Runs two steps to warm up and `steps` timed ones on random tokens; every step is a whole one:
+/// forward, backward, norm, clip, AdamW. Collective.
+[[nodiscard]] BenchResult bench_steps(const config::RunConfig& config, int64_t steps,
+                                      CommandContext& context);
+
+}  // namespace dsmoe::train
