@@ -1,6 +1,10 @@
 #include "configs/validate.h"
 
+#include <algorithm>
+
 #include "configs/error_list.h"
+#include "configs/fields.h"
+#include "configs/nearest.h"
 
 namespace dsmoe::config {
 namespace {
@@ -27,6 +31,18 @@ void require_at_most(const std::string& key, int64_t value, const std::string& l
           errors);
 }
 
+void check_group_score(const ModelConfig& model, ErrorList& errors) {
+  require(model.group_score != GroupScore::kTop2Sum || model.experts_per_group() >= 2,
+          "model.group_score (top2_sum) needs two experts in a group, " +
+              shown("model.n_routed_experts", model.n_routed_experts) + " over " +
+              shown("model.n_group", model.n_group) + " gives one",
+          errors);
+  if (model.group_score == GroupScore::kTopkSum) {
+    require_divisible("model.group_score (topk_sum): model.num_experts_per_tok",
+                      model.num_experts_per_tok, "model.topk_group", model.topk_group, errors);
+  }
+}
+
 void check_groups(const ModelConfig& model, ErrorList& errors) {
   require_divisible("model.n_routed_experts", model.n_routed_experts, "model.n_group",
                     model.n_group, errors);
@@ -41,11 +57,7 @@ void check_groups(const ModelConfig& model, ErrorList& errors) {
               std::to_string(reachable) + ", fewer than " +
               shown("model.num_experts_per_tok", model.num_experts_per_tok),
           errors);
-  require(model.group_score == GroupScore::kMax || model.experts_per_group() >= 2,
-          "model.group_score sums at least two experts, a group of model.n_routed_experts / "
-          "model.n_group holds " +
-              std::to_string(model.experts_per_group()),
-          errors);
+  check_group_score(model, errors);
 }
 
 void check_experts(const ModelConfig& model, ErrorList& errors) {
@@ -171,6 +183,17 @@ void check_schedule(const RunConfig& config, ErrorList& errors) {
   }
 }
 
+void check_allowed_changes(const std::vector<std::string>& allowed, ErrorList& errors) {
+  const std::vector<std::string> known = all_keys();
+  for (const std::string& key : allowed) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      const std::string close = nearest(key, known);
+      errors.add("run.allow_change: `" + key + "` is no key such as " +
+                 (close.empty() ? "batch.sequences" : close));
+    }
+  }
+}
+
 void check_source_names(const std::vector<DataSource>& sources, const std::string& list,
                         ErrorList& errors) {
   for (size_t i = 0; i < sources.size(); ++i) {
@@ -225,6 +248,7 @@ void check_config(const RunConfig& config) {
   check_supported(config, errors);
   check_expert_parallel(config, errors);
   check_pools(config, errors);
+  check_allowed_changes(config.run.allow_change, errors);
   check_ramp(config.batch, errors);
   check_schedule(config, errors);
   check_data(config, errors);

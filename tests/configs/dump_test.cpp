@@ -84,7 +84,7 @@ void fill_run(RunConfig& config) {
                 coin() ? Precision::kBf16 : Precision::kFp64,
                 between_of(0, 4),
                 odd_text(),
-                {odd_text(), odd_text()}};
+                {"model.n_group", "run.seed"}};
   config.data.tokenizer = odd_text();
   config.data.sequence_length = between_of(1, 600);
   config.data.train = {{odd_text(), fraction(), "a"}, {odd_text(), fraction(), "b-2"}};

@@ -56,7 +56,23 @@ TEST_CASE("experts must fit their groups") {
         c.model.topk_group = 8;
         c.model.group_score = GroupScore::kTop2Sum;
       },
-      {"model.group_score sums at least two experts"});
+      {"model.group_score (top2_sum) needs two experts in a group, model.n_routed_experts (16) "
+       "over "
+       "model.n_group (16) gives one"});
+}
+
+TEST_CASE("the sum of the best K / M affinities needs M to divide K") {
+  expect_refused(
+      [](RunConfig& c) {
+        c.model.group_score = GroupScore::kTopkSum;
+        c.model.num_experts_per_tok = 3;
+      },
+      {"model.num_experts_per_tok (3) must be divisible by model.topk_group (2)"});
+}
+
+TEST_CASE("only keys that exist may be allowed to change") {
+  expect_refused([](RunConfig& c) { c.run.allow_change = {"batch.sequences", "batch.sequence"}; },
+                 {"run.allow_change: `batch.sequence` is no key such as batch.sequences"});
 }
 
 TEST_CASE("greedy routing needs no more than whole groups") {
