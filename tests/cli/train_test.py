@@ -1,0 +1,142 @@
+"""A run from start to end, alone and on ranks: what it leaves behind, and what no layout changes."""
+import math
+import re
+import unittest
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from support import SAME_ON_ANY_LAYOUT, CliTest, flatten, metrics, selected
+
+STEPS = 6
+KEYS = {
+    "step", "tokens", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
+    "balance.expert", "balance.device", "balance.communication",
+    "load.max_vio", "load.cv", "load.dead", "load.device_vio", "drop.rate",
+    "traffic.devices_per_token", "traffic.ranks_per_token", "traffic.bytes", "traffic.bytes_bound",
+    "traffic.metadata_bytes",
+    "time.data", "time.forward", "time.backward", "time.communication", "time.optimizer",
+    "memory_bytes", "skipped",
+}
+LAYER_KEYS = {
+    "layer", "balance.expert", "balance.device", "balance.communication", "load.max_vio", "load.cv",
+    "load.dead", "load.device_vio", "drop.rate", "traffic.devices_per_token",
+}
+EVAL_KEYS = {f"eval.held.{key}" for key in ("loss", "perplexity", "bits_per_byte", "tokens")}
+# name: ranks, overrides. The pool of two sequences lies on one rank, or spans two.
+LAYOUTS = {
+    "ep2": (2, ["parallel.expert=2"]),
+    "ep2_spanning": (2, ["parallel.expert=2", "batch.micro_sequences=1"]),
+    "dp2": (2, ["parallel.expert=1", "batch.micro_sequences=4"]),
+    "ep2_dp2": (4, ["parallel.expert=2"]),
+    "ep4": (4, ["parallel.expert=4"]),
+}
+COUNTED = re.compile(r".*(step|tokens|layer|skipped|load\..*|drop\..*|devices_per_token)$")
+
+
+class TrainTest(CliTest):
+
+    def check_metrics(self, lines):
+        self.assertEqual([line["step"] for line in lines], list(range(1, STEPS + 1)))
+        for line in lines:
+            layers = line.pop("layers", None)
+            self.assertEqual(layers is not None, line["step"] % 2 == 0, line)
+            for layer in layers or []:
+                self.assertEqual(set(flatten(layer)), LAYER_KEYS)
+            evaluated = line["step"] % 3 == 0
+            self.assertEqual(set(flatten(line)), KEYS | (EVAL_KEYS if evaluated else set()))
+            self.assertEqual([layer["layer"] for layer in layers or [{"layer": 1}, {"layer": 2}]], [1, 2])
+            self.assertEqual(line["tokens"], line["step"] * 8 * 32)
+            self.assertTrue(all(math.isfinite(value) for value in flatten(line).values()), line)
+
+    def check_traffic(self, lines, one_rank):
+        for line in lines:
+            traffic = line["traffic"]
+            self.assertEqual(traffic["bytes"], traffic["bytes_bound"] + traffic["metadata_bytes"])
+            self.assertEqual(traffic["bytes"] == 0, one_rank, traffic)
+
+    def check_files(self, run):
+        names = {path.name for path in run.iterdir()}
+        self.assertEqual(names, {"config.yaml", "metrics.jsonl", "tb", "log.txt", "checkpoints", "DONE"})
+        self.assertEqual((run / "checkpoints/latest").read_text().strip(), f"step-{STEPS:08}")
+        step = run / "checkpoints" / f"step-{STEPS:08}"
+        self.assertLessEqual({"model", "optimizer", "state.json", "manifest.json"},
+                             {path.name for path in step.iterdir()})
+        self.assertIn("done", (run / "log.txt").read_text())
+        self.assertIn("n_routed_experts: 8", (run / "config.yaml").read_text())
+
+    def check_tensorboard(self, run):
+        events = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0})
+        events.Reload()
+        seen = {event.step: event.value for event in events.Scalars("train/loss")}
+        self.assertEqual(set(seen), set(range(1, STEPS + 1)))
+        for line in metrics(run):
+            self.assertAlmostEqual(seen[line["step"]], line["loss"], places=5)
+        self.assertLessEqual({"balance/expert", "load/max_vio", "drop/rate", "traffic/bytes",
+                              "eval/held/loss"}, set(events.Tags()["scalars"]))
+
+    def check_same(self, alone, lines, name):
+        for mine, theirs in zip(map(self.invariant, lines), map(self.invariant, alone)):
+            self.assertEqual(mine.keys(), theirs.keys())
+            for key, value in theirs.items():
+                message = f"{name}, step {theirs['step']}, {key}"
+                if COUNTED.match(key):
+                    self.assertAlmostEqual(mine[key], value, delta=1e-14 * abs(value), msg=message)
+                else:
+                    self.assertAlmostEqual(mine[key], value, delta=1e-10 * abs(value), msg=message)
+
+    def invariant(self, line):
+        return selected(line, SAME_ON_ANY_LAYOUT)
+
+    def test_a_run_leaves_everything_behind_and_no_layout_changes_its_numbers(self):
+        run = self.train("alone")
+        alone = metrics(run)
+        self.check_files(run)
+        self.check_tensorboard(run)
+        self.check_traffic(alone, one_rank=True)
+        self.assertGreater(max(line["drop"]["rate"] for line in alone), 0.01)
+        self.assertLess(alone[-1]["loss"], alone[0]["loss"])
+        for name, (ranks, overrides) in LAYOUTS.items():
+            with self.subTest(layout=name):
+                run = self.train(name, *overrides, ranks=ranks)
+                lines = metrics(run)
+                self.check_files(run)
+                self.check_same(alone, lines, name)
+                self.check_traffic(lines, one_rank=name == "dp2")
+                self.check_metrics(lines)
+        self.check_metrics(alone)
+
+    def test_ranks_per_token_counts_the_ranks_that_a_token_visits(self):
+        for drop, fewest in (("none", 1), ("device", 0.9)):
+            with self.subTest(drop=drop):
+                short = ["schedule.steps=2", f"drop.kind={drop}"]
+                alone = metrics(self.train(f"alone_{drop}", *short))
+                spread = metrics(self.train(f"spread_{drop}", *short, "parallel.expert=4", ranks=4))
+                for one, four in zip(alone, spread):
+                    # A token whose pairs were all dropped visits none.
+                    self.assertTrue(fewest <= one["traffic"]["ranks_per_token"] <= 1, one)
+                    # Four groups on four ranks: a device is a rank.
+                    devices = four["traffic"]["devices_per_token"]
+                    self.assertEqual(four["traffic"]["ranks_per_token"], devices)
+                    self.assertTrue(fewest <= devices <= 2, four)
+
+    def test_what_is_not_asked_for_is_not_written(self):
+        run = self.train("bare", "log.tensorboard=false", "data.eval=[]", "drop.kind=none",
+                         "schedule.steps=3")
+        self.assertFalse((run / "tb").exists())
+        for line in metrics(run):
+            self.assertNotIn("eval", line)
+            self.assertEqual(line["drop"]["rate"], 0)
+
+    def test_greedy_routing_and_dense_models_train(self):
+        for name, overrides in {"greedy": ["model.topk_method=greedy"],
+                                "plain_query": ["model.q_lora_rank=null"],
+                                "float": ["run.precision=fp32"],
+                                "ramp": ["batch.ramp_from=2", "batch.ramp_steps=3"]}.items():
+            with self.subTest(name):
+                lines = metrics(self.train(name, *overrides, "schedule.steps=4"))
+                self.assertEqual(len(lines), 4)
+                self.assertLess(lines[-1]["loss"], lines[0]["loss"])
+
+
+if __name__ == "__main__":
+    unittest.main()
