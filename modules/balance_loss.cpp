@@ -17,13 +17,18 @@ void each_token(const at::Tensor& experts_NK, const at::Tensor& valid_BT, int64_
   }
 }
 
+int64_t sequence_length(const at::Tensor& scores_NE, const at::Tensor& valid_BT, int64_t batch) {
+  if (valid_BT.defined()) return valid_BT.size(1);
+  return batch == 0 ? 0 : scores_NE.size(0) / batch;
+}
+
 at::Tensor divide_by_tokens(const at::Tensor& counts_BX, const at::Tensor& tokens_B) {
   return counts_BX.to(at::kDouble) / tokens_B.clamp_min(1).to(at::kDouble).unsqueeze(1);
 }
 
 at::Tensor tokens_of(const at::Tensor& scores_NE, const at::Tensor& valid_BT, int64_t batch) {
   if (valid_BT.defined()) return valid_BT.sum(1);
-  return at::full({batch}, batch == 0 ? 0 : scores_NE.size(0) / batch, at::kLong);
+  return at::full({batch}, sequence_length(scores_NE, valid_BT, batch), at::kLong);
 }
 
 at::Tensor weighted_sum(const at::Tensor& fraction_BX, const at::Tensor& affinity_BX) {
@@ -69,7 +74,7 @@ at::Tensor expert_fraction(const at::Tensor& pairs_BE, const at::Tensor& tokens_
 }
 
 at::Tensor mean_affinity(const at::Tensor& scores_NE, const at::Tensor& valid_BT, int64_t batch) {
-  const int64_t length = batch == 0 ? 0 : scores_NE.size(0) / batch;
+  const int64_t length = sequence_length(scores_NE, valid_BT, batch);
   const at::Tensor scores_BTE = scores_NE.view({batch, length, scores_NE.size(1)});
   if (!valid_BT.defined()) return scores_BTE.sum(1) / std::max<int64_t>(length, 1);
   const at::Tensor valid = valid_BT.to(scores_NE.scalar_type());

@@ -86,6 +86,17 @@ Manifest describe(const std::string& directory, const Checkpointed& run, int64_t
   return manifest;
 }
 
+/// Nothing only where nothing was saved: a run whose checkpoints are all damaged must not silently
+/// begin again over its own metrics.
+std::optional<std::string> newest_or_none(const std::string& checkpoints,
+                                          std::vector<std::string>& warnings) {
+  const auto found = newest_complete(checkpoints, warnings);
+  if (found || warnings.empty()) return found;
+  std::string text = checkpoints + ": no checkpoint here is whole:";
+  for (const std::string& warning : warnings) text += "\n  " + warning;
+  throw CheckpointError(text + "\nhint: run.resume=never starts over; another run.name, too");
+}
+
 /// Whether a key's value is part of what the run computes (design section 8.5).
 bool must_match(const std::string& key) {
   for (const char* exact : {"batch.sequences", "batch.pool", "batch.ramp_from", "batch.ramp_steps",
@@ -129,7 +140,7 @@ std::optional<std::string> find_checkpoint(const std::string& checkpoints,
                                            const std::string& resume,
                                            std::vector<std::string>& warnings) {
   if (resume == "never") return std::nullopt;
-  if (resume == "auto") return newest_complete(checkpoints, warnings);
+  if (resume == "auto") return newest_or_none(checkpoints, warnings);
   verify(resume);
   return resume;
 }

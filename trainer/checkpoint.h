@@ -30,7 +30,8 @@ std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& 
                             const RunState& state, const data::Tokenizer& tokenizer);
 
 /// The step directory that `run.resume` asks for, if any. auto: the newest that verifies, a warning
-/// for each newer one that does not; never: none; a directory: that one, or CheckpointError.
+/// for each newer one that does not, or CheckpointError when there are some and none does; never:
+/// none; a directory: that one, or CheckpointError.
 [[nodiscard]] std::optional<std::string> find_checkpoint(const std::string& checkpoints,
                                                          const std::string& resume,
                                                          std::vector<std::string>& warnings);

@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kStagingSuffix = ".tmp";
+constexpr const char* kAbandonedSuffix = ".abandoned";
 constexpr size_t kDigits = 8;
 constexpr size_t kMaxDigits = 18;  // of an int64_t, whatever they are
 
@@ -148,6 +149,25 @@ std::optional<std::string> newest_complete(const std::string& checkpoints,
     }
   }
   return std::nullopt;
+}
+
+std::vector<std::string> abandon_after(const std::string& checkpoints, int64_t step) {
+  std::vector<std::string> abandoned;
+  for (const int64_t later : steps_in(checkpoints)) {
+    if (later <= step) break;
+    const std::string path = step_path(checkpoints, later) + kAbandonedSuffix;
+    remove_tree(path);
+    rename_path(step_path(checkpoints, later), path);
+    abandoned.push_back(path);
+  }
+  if (abandoned.empty()) return abandoned;
+  const auto left = steps_in(checkpoints);
+  if (left.empty()) {
+    remove_tree(checkpoints + "/latest");
+  } else {
+    update_latest(checkpoints, left.front());
+  }
+  return abandoned;
 }
 
 std::vector<int64_t> prune(const std::string& checkpoints, int64_t keep, int64_t permanent_every) {

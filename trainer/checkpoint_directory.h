@@ -32,6 +32,12 @@ void update_latest(const std::string& checkpoints, int64_t step);
 [[nodiscard]] std::optional<std::string> newest_complete(const std::string& checkpoints,
                                                          std::vector<std::string>& warnings);
 
+/// Renames the step directories after `step` to step-NNNNNNNN.abandoned, where no run resumes from
+/// them and nothing removes them but another of that name. For a run that goes on from `step`, be
+/// it that they are damaged or that the user goes back: its own steps follow. `latest` names the
+/// newest that is left, or is gone. Returns the new paths.
+std::vector<std::string> abandon_after(const std::string& checkpoints, int64_t step);
+
 /// Removes step directories older than the newest `keep` (at least 1), counted from the one that
 /// `latest` names, but for multiples of `permanent_every` (0: none is permanent). Steps after
 /// `latest` are left alone, as they did not verify. Also removes what interrupted saves left.

@@ -7,6 +7,7 @@
 #include "configs/validate.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/checkpoint_directory.h"
 #include "trainer/model_directory.h"
 #include "trainer/run_summary.h"
 #include "trainer/schedule.h"
@@ -112,6 +113,9 @@ void TrainRun::open_logs() {
   agree(context_.world, [&] {
     if (!context_.first()) return;
     std::filesystem::remove(directory_.done());
+    for (const std::string& path : abandon_after(directory_.checkpoints(), state_.step)) {
+      context_.console.info("set aside " + path);
+    }
     write_file_atomically(directory_.config(), config::dump(session_.config));
     cut_back(directory_.metrics(), state_.step);
     metrics_.emplace(directory_.metrics());
