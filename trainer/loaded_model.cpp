@@ -1,9 +1,27 @@
 #include "trainer/loaded_model.h"
 
+#include <algorithm>
+#include <filesystem>
+
+#include "configs/resolve.h"
 #include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
 #include "trainer/model_directory.h"
 
 namespace dsmoe::train {
+
+namespace {
+
+int64_t window_of(const std::string& model_directory, const config::ModelConfig& model) {
+  const std::string run = directory_of(model_directory) + "/config.yaml";
+  if (std::filesystem::exists(run)) {
+    return config::resolve_text(read_file(run), run, {}, {}).config.data.sequence_length;
+  }
+  constexpr int64_t kLongest = 4096;
+  return std::min(model.max_position_embeddings, kLongest);
+}
+
+}  // namespace
 
 LoadedModel open_model(const std::string& directory, CommandContext& context) {
   LoadedModel loaded;
@@ -13,6 +31,7 @@ LoadedModel open_model(const std::string& directory, CommandContext& context) {
     loaded.directory = find_model_directory(directory);
     config = config_of_directory(loaded.directory, context.world.size(), notices);
     loaded.tokenizer = data::make_tokenizer("byte");
+    loaded.window = window_of(loaded.directory, config.model);
   });
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session = std::make_unique<Session>(config, context.world, context.ranks_on_host);

@@ -23,6 +23,11 @@ const config::RunConfig& checked(const config::RunConfig& config, CommandContext
   return config;
 }
 
+/// Whether matrix products in bf16 are faster than in fp32 here.
+bool multiplies_bf16() {
+  return __builtin_cpu_supports("avx512bf16") != 0;
+}
+
 }  // namespace
 
 TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
@@ -126,6 +131,10 @@ void TrainRun::open_logs() {
 }
 
 void TrainRun::show_start() {
+  if (session_.config.run.precision == config::Precision::kBf16 && !multiplies_bf16()) {
+    context_.console.warn(
+        "run.precision=bf16: this CPU has no bf16 products, steps will be slower than in fp32");
+  }
   context_.console.info(run_summary(session_.config, session_.topology, at::get_num_threads()));
   context_.console.info("writing to " + directory_.root);
 }

@@ -45,8 +45,7 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
 
 int run_eval(const EvalCommand& command, CommandContext& context) {
   LoadedModel loaded = open_model(command.model, context);
-  const auto& model = loaded.session->config.model;
-  const int64_t window = command.window > 0 ? command.window : model.max_position_embeddings;
+  const int64_t window = command.window > 0 ? command.window : loaded.window;
   std::unique_ptr<data::EvalSet> set;
   agree(context.world,
         [&] { set = std::make_unique<data::EvalSet>(command.data, *loaded.tokenizer, window); });
@@ -65,7 +64,7 @@ std::shared_ptr<Command> add_eval(CLI::App& program) {
   command->app->add_option("--data", command->data, "text or JSONL file")->required();
   command->app
       ->add_option("--window", command->window,
-                   "predicted tokens per window (default: the model's positions)")
+                   "predicted tokens per window (default: as trained, or 4096)")
       ->check(CLI::PositiveNumber);
   command->app
       ->add_option("--micro-sequences", command->micro_sequences, "windows a rank takes at a time")
