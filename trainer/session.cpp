@@ -44,6 +44,8 @@ config::RunConfig config_of_directory(const std::string& model_directory, int64_
                                       std::vector<std::string>& notices) {
   config::RunConfig config;
   config.model = read_model_config(model_directory, notices);
+  config.data.sequence_length =
+      std::min(config.data.sequence_length, config.model.max_position_embeddings);
   config.parallel.expert = world;
   config.drop.kind = config::DropKind::kNone;
   config::check_config(config);

@@ -83,6 +83,22 @@ TEST_CASE("the newest checkpoint that verifies is taken, with a warning for each
   CHECK(warnings[1].find('\n') == std::string::npos);
 }
 
+TEST_CASE("a run that goes back sets the later checkpoints aside") {
+  const TempDirectory directory;
+  for (const int64_t step : {100, 200, 300}) save(directory.path(), step, "old");
+  CHECK(train::abandon_after(directory.path(), 300).empty());
+  CHECK(train::abandon_after(directory.path(), 100) ==
+        std::vector<std::string>{directory / "step-00000300.abandoned",
+                                 directory / "step-00000200.abandoned"});
+  CHECK(train::read_file(directory / "latest") == "step-00000100\n");
+  save(directory.path(), 200, "new");
+  CHECK(train::abandon_after(directory.path(), 0).size() == 2);
+  CHECK(train::read_file(directory / "step-00000200.abandoned/model/weights") == "new");
+  CHECK_FALSE(fs::exists(directory / "latest"));
+  CHECK(train::prune(directory.path(), 1, 0).empty());
+  CHECK(fs::exists(directory / "step-00000300.abandoned"));
+}
+
 TEST_CASE("pruning keeps the newest and the permanent ones") {
   const TempDirectory directory;
   for (int64_t step = 100; step <= 700; step += 100) save(directory.path(), step);
