@@ -2,108 +2,12 @@
 
 #include <algorithm>
 
-#include "configs/error_list.h"
+#include "configs/checks.h"
 #include "configs/fields.h"
 #include "configs/nearest.h"
 
 namespace dsmoe::config {
 namespace {
-
-std::string shown(const std::string& key, int64_t value) {
-  return key + " (" + std::to_string(value) + ")";
-}
-
-void require(bool holds, const std::string& message, ErrorList& errors) {
-  if (!holds) {
-    errors.add(message);
-  }
-}
-
-void require_divisible(const std::string& key, int64_t value, const std::string& by,
-                       int64_t divisor, ErrorList& errors) {
-  require(value % divisor == 0, shown(key, value) + " must be divisible by " + shown(by, divisor),
-          errors);
-}
-
-void require_at_most(const std::string& key, int64_t value, const std::string& limit_key,
-                     int64_t limit, ErrorList& errors) {
-  require(value <= limit, shown(key, value) + " must not be larger than " + shown(limit_key, limit),
-          errors);
-}
-
-void check_group_score(const ModelConfig& model, ErrorList& errors) {
-  require(model.group_score != GroupScore::kTop2Sum || model.experts_per_group() >= 2,
-          "model.group_score (top2_sum) needs two experts in a group, " +
-              shown("model.n_routed_experts", model.n_routed_experts) + " over " +
-              shown("model.n_group", model.n_group) + " gives one",
-          errors);
-  if (model.group_score == GroupScore::kTopkSum) {
-    require_divisible("model.group_score (topk_sum): model.num_experts_per_tok",
-                      model.num_experts_per_tok, "model.topk_group", model.topk_group, errors);
-  }
-}
-
-void check_groups(const ModelConfig& model, ErrorList& errors) {
-  require_divisible("model.n_routed_experts", model.n_routed_experts, "model.n_group",
-                    model.n_group, errors);
-  require_at_most("model.topk_group", model.topk_group, "model.n_group", model.n_group, errors);
-  if (model.topk_method == TopkMethod::kGreedy || model.n_routed_experts % model.n_group != 0) {
-    return;
-  }
-  const int64_t reachable = model.topk_group * model.experts_per_group();
-  require(reachable >= model.num_experts_per_tok,
-          shown("model.topk_group", model.topk_group) + " groups of " +
-              std::to_string(model.experts_per_group()) + " experts hold " +
-              std::to_string(reachable) + ", fewer than " +
-              shown("model.num_experts_per_tok", model.num_experts_per_tok),
-          errors);
-  check_group_score(model, errors);
-}
-
-void check_experts(const ModelConfig& model, ErrorList& errors) {
-  if (model.n_routed_experts == 0) {
-    return;
-  }
-  require_at_most("model.num_experts_per_tok", model.num_experts_per_tok, "model.n_routed_experts",
-                  model.n_routed_experts, errors);
-  check_groups(model, errors);
-}
-
-void check_rope(const ModelConfig& model, ErrorList& errors) {
-  require(model.qk_rope_head_dim % 2 == 0,
-          shown("model.qk_rope_head_dim", model.qk_rope_head_dim) +
-              " must be even: rotation works on pairs",
-          errors);
-  require(!model.rope_scaling || model.rope_scaling->beta_fast > model.rope_scaling->beta_slow,
-          "model.rope_scaling.beta_fast must be larger than model.rope_scaling.beta_slow", errors);
-}
-
-void check_architecture(const ModelConfig& model, ErrorList& errors) {
-  check_experts(model, errors);
-  check_rope(model, errors);
-  require_at_most("model.first_k_dense_replace", model.first_k_dense_replace,
-                  "model.num_hidden_layers", model.num_hidden_layers, errors);
-  for (const auto& [key, token] : {std::pair{"model.bos_token_id", model.bos_token_id},
-                                   std::pair{"model.eos_token_id", model.eos_token_id}}) {
-    require(
-        token < model.vocab_size,
-        shown(key, token) + " must be smaller than " + shown("model.vocab_size", model.vocab_size),
-        errors);
-  }
-}
-
-void check_router_supported(const ModelConfig& model, ErrorList& errors) {
-  const bool sigmoid = model.scoring_func == ScoringFunc::kSigmoid;
-  const bool biased = model.topk_method == TopkMethod::kNoauxTc;
-  require(!biased || sigmoid,
-          "model.topk_method (noaux_tc) requires model.scoring_func (softmax) to be sigmoid",
-          errors);
-  require(!biased,
-          "model.topk_method: noaux_tc is not supported yet; greedy and "
-          "group_limited_greedy are",
-          errors);
-  require(!sigmoid, "model.scoring_func: sigmoid is not supported yet; softmax is", errors);
-}
 
 void check_supported(const RunConfig& config, ErrorList& errors) {
   require(config.balance.scope == BalanceScope::kSequence,
@@ -234,17 +138,9 @@ void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {
 
 }  // namespace
 
-void check_model(const ModelConfig& model) {
-  ErrorList errors;
-  check_architecture(model, errors);
-  check_router_supported(model, errors);
-  errors.throw_if_any();
-}
-
 void check_config(const RunConfig& config) {
   ErrorList errors;
-  check_architecture(config.model, errors);
-  check_router_supported(config.model, errors);
+  collect_model_errors(config.model, errors);
   check_supported(config, errors);
   check_expert_parallel(config, errors);
   check_pools(config, errors);
