@@ -26,7 +26,7 @@ def step_directory(run, step=STEPS):
 
 
 def steps_kept(run):
-    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-????????"))
 
 
 def forget_the_end(run):
@@ -204,6 +204,15 @@ class ResumeTest(CliTest):
         result = self.finish(run, *fresh, "schedule.steps=3")
         self.assertIn("step-00000001", result.out.split("resumed from")[1].splitlines()[0])
         self.assertEqual([line["step"] for line in metrics(run)], [1, 2, 3])
+        self.assertEqual(steps_kept(run), [1, 3])
+
+    def test_a_run_without_a_whole_checkpoint_is_not_silently_begun_again(self):
+        run = self.train("run", "schedule.steps=4", "checkpoint.every=2")
+        for step in (2, 4):
+            (step_directory(run, step) / "manifest.json").unlink()
+        message = self.refused(run)
+        self.assertEqual(message.count("manifest.json"), 2, message)
+        self.assertIn("run.resume=never", message)
 
     def test_old_checkpoints_are_removed_but_for_permanent_ones(self):
         run = self.train("run", "schedule.steps=8", "checkpoint.every=1", "checkpoint.keep=2",
