@@ -29,6 +29,7 @@ LoadedModel open_model(const std::string& directory, CommandContext& context) {
   std::vector<std::string> notices;
   agree(context.world, [&] {
     loaded.directory = find_model_directory(directory);
+    if (context.first()) verify_model_directory(loaded.directory);
     config = config_of_directory(loaded.directory, context.world.size(), notices);
     loaded.tokenizer = data::make_tokenizer("byte");
     loaded.window = window_of(loaded.directory, config.model);

@@ -183,9 +183,10 @@ Manifest read_manifest(const std::string& directory) {
   }
 }
 
-Manifest verify(const std::string& directory) {
+Manifest verify(const std::string& directory, std::string_view below) {
   Manifest manifest = read_manifest(directory);
   check_step(directory, manifest);
+  std::erase_if(manifest.files, [&](const auto& file) { return !file.first.starts_with(below); });
   // Sizes first: a torn copy is found without reading it all.
   for (const auto& [name, record] : manifest.files) {
     check_size(FileHandle::open_for_reading(directory + "/" + name), record);

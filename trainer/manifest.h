@@ -49,7 +49,7 @@ void write_manifest(const std::string& directory, const Manifest& manifest);
 
 /// Reads every file and returns the manifest they agree with. Throws CheckpointError naming the
 /// first file that does not, both sizes or hashes, and the damaged tensor; also when a directory
-/// called step-N holds another step.
-Manifest verify(const std::string& directory);
+/// called step-N holds another step. `below`: only files whose relative path begins so, "model/".
+Manifest verify(const std::string& directory, std::string_view below = "");
 
 }  // namespace dsmoe::train

@@ -10,6 +10,7 @@
 #include "configs/hf_config.h"
 #include "modules/published_tensors.h"
 #include "trainer/atomic_file.h"
+#include "trainer/manifest.h"
 #include "trainer/safetensors_directory.h"
 #include "trainer/safetensors_writer.h"
 
@@ -139,6 +140,13 @@ std::string find_model_directory(const std::string& directory) {
   }
   throw CheckpointError(directory + ": no model here: neither config.json nor model/config.json" +
                         "\nhint: give a Hugging Face directory or a step-NNNNNNNN directory");
+}
+
+void verify_model_directory(const std::string& model_directory) {
+  const auto path = std::filesystem::weakly_canonical(model_directory);
+  const std::string step = path.parent_path().string();
+  if (path.filename() != "model" || !std::filesystem::exists(step + "/" + kManifestFile)) return;
+  verify(step, "model/");
 }
 
 }  // namespace dsmoe::train

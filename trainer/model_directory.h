@@ -33,4 +33,8 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
 /// naming both when neither does.
 [[nodiscard]] std::string find_model_directory(const std::string& directory);
 
+/// Where `model_directory` is the model/ of a step directory, checks its files against the
+/// manifest: reads all of them. Throws CheckpointError. Other directories have nothing to check by.
+void verify_model_directory(const std::string& model_directory);
+
 }  // namespace dsmoe::train

@@ -24,9 +24,7 @@ const config::RunConfig& checked(const config::RunConfig& config, CommandContext
 }
 
 /// Whether matrix products in bf16 are faster than in fp32 here.
-bool multiplies_bf16() {
-  return __builtin_cpu_supports("avx512bf16") != 0;
-}
+bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 }  // namespace
 
@@ -77,8 +75,9 @@ void TrainRun::restore_or_initialize() {
     context_.console.info("resumed from " + *found);
   } else if (!config.model.init_from.empty()) {
     agree(context_.world, [&] {
-      load_model_directory(find_model_directory(config.model.init_from), config.model,
-                           session_.store);
+      const std::string directory = find_model_directory(config.model.init_from);
+      if (context_.first()) verify_model_directory(directory);
+      load_model_directory(directory, config.model, session_.store);
     });
   } else {
     session_.store.initialize(config.run.seed, config.model.initializer_range);

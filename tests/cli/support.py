@@ -127,10 +127,10 @@ class CliTest(unittest.TestCase):
         """ranks = 0: alone, without mpirun."""
         return [*(mpirun(ranks) if ranks else []), *wrapper, BINARY, *map(str, arguments)]
 
-    def dsmoe(self, *arguments, ranks=0, wrapper=(), timeout=LIMIT):
+    def dsmoe(self, *arguments, ranks=0, wrapper=(), timeout=LIMIT, **options):
         done = subprocess.run(self.command(*arguments, ranks=ranks, wrapper=wrapper), cwd=self.folder,
                               env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, errors="replace", timeout=timeout)
+                              text=True, errors="replace", timeout=timeout, **options)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def succeed(self, *arguments, **options):
