@@ -17,10 +17,10 @@ struct ParameterCensus {
 };
 [[nodiscard]] ParameterCensus count_parameters(const config::ModelConfig& config);
 
-/// Floating-point operations per token, 2 per multiply-add, at a sequence length. Norms, softmax and
-/// rotations are left out, as is the embedding lookup. Training is three times forward.
+/// Floating-point operations per token, 2 per multiply-add, at a sequence length. Norms, softmax
+/// and rotations are left out, as is the embedding lookup. Training is three times forward.
 struct FlopsCensus {
-  double forward = 0;             ///< attention over the causal half, (T + 1) / 2 keys a token
+  double forward = 0;  ///< attention over the causal half, (T + 1) / 2 keys a token
   double training = 0;
   double training_noncausal = 0;  ///< attention over all T keys
   int64_t sequence_length = 0;

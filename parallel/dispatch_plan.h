@@ -15,20 +15,20 @@ namespace dsmoe::parallel {
 /// sent once however many of its experts live there. `parallel/README.md` draws one.
 struct DispatchPlan {
   // What this rank sends, grouped by rank, ascending token within a rank.
-  at::Tensor row_tokens_S;            ///< int64: the token of each row
-  std::vector<int64_t> sent_rows;     ///< rows to each rank, R values
-  at::Tensor pair_choices_S;          ///< int64: flat index n * K + k of each pair
-  std::vector<int64_t> sent_pairs;    ///< pairs to each rank
+  at::Tensor row_tokens_S;          ///< int64: the token of each row
+  std::vector<int64_t> sent_rows;   ///< rows to each rank, R values
+  at::Tensor pair_choices_S;        ///< int64: flat index n * K + k of each pair
+  std::vector<int64_t> sent_pairs;  ///< pairs to each rank
   // What this rank receives, and the order in which its experts take it.
   std::vector<int64_t> received_rows;
   std::vector<int64_t> received_pairs;
-  at::Tensor pair_order_P;            ///< int64: arrival number of each pair, pairs by expert
-  at::Tensor pair_rows_P;             ///< int64: the arrived row of each pair, pairs by expert
+  at::Tensor pair_order_P;              ///< int64: arrival number of each pair, pairs by expert
+  at::Tensor pair_rows_P;               ///< int64: the arrived row of each pair, pairs by expert
   std::vector<int64_t> expert_offsets;  ///< e + 1 values: the pairs of each local expert
   // Traffic, in rows and bytes that leave this rank in one direction.
-  int64_t remote_rows = 0;            ///< the lower bound: (token, other rank) visits
+  int64_t remote_rows = 0;  ///< the lower bound: (token, other rank) visits
   int64_t remote_pairs = 0;
-  int64_t metadata_bytes = 0;         ///< counts and pair addresses sent to other ranks
+  int64_t metadata_bytes = 0;  ///< counts and pair addresses sent to other ranks
   int64_t num_tokens = 0;
 
   [[nodiscard]] int64_t rows_received() const;

@@ -10,8 +10,8 @@ namespace dsmoe::parallel {
 
 /// Tokens that arrived at this rank's experts. P pairs in expert order (plan.expert_offsets).
 struct Dispatched {
-  at::Tensor rows_RM;    ///< one row per (token, this rank)
-  at::Tensor weights_P;  ///< the gate weight of each pair
+  at::Tensor rows_RM;      ///< one row per (token, this rank)
+  at::Tensor weights_P;    ///< the gate weight of each pair
   at::Tensor pair_rows_P;  ///< int64: the row of each pair
 };
 

@@ -21,7 +21,10 @@ double block_sum(const T* values, int64_t count) {
       lanes[lane] += value * value;
     }
   }
-  for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  for (; i < count; ++i) {
+    const auto value = static_cast<double>(values[i]);
+    lanes[0] += value * value;
+  }
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;
