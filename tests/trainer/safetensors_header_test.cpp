@@ -63,6 +63,10 @@ TEST_CASE("a safetensors header that the format forbids is rejected, naming the 
       {"an array", "[]", 0},
       {"a string", R"("a")", 0},
       {"entry not an object", R"({"a":3})", 0},
+      {"nesting bomb in an unknown key",
+       one(R"("dtype":"U8","shape":[1],"data_offsets":[0,1],"x":)" + std::string(500, '[') +
+           std::string(500, ']')),
+       1},
       {"nesting bomb", std::string(100000, '['), 0},
       {"object nesting bomb",
        [] {
