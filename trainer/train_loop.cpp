@@ -6,6 +6,7 @@
 #include "trainer/atomic_file.h"
 #include "trainer/evaluate.h"
 #include "trainer/step_line.h"
+#include "trainer/stop_signal.h"
 #include "trainer/tensorboard_scalars.h"
 #include "trainer/train_run.h"
 
@@ -14,14 +15,29 @@ namespace dsmoe::train {
 int TrainRun::run() {
   TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
                        session_.model,  session_.store,    optimizer_};
+  catch_stop_signals();
   saved_step_ = state_.step;
   while (!last_step()) {
     StepReport report = train_step(context, *loader_, state_);
     finish_step(report);
+    if (!last_step() && stop_agreed()) return stop();
   }
   if (saved_step_ != state_.step) save();
   if (context_.first()) write_file_atomically(directory_.done(), "");
   context_.console.info("done: " + directory_.checkpoints() + "/latest, " + directory_.metrics());
+  return 0;
+}
+
+bool TrainRun::stop_agreed() {
+  at::Tensor asked = at::full({1}, stop_requested() ? 1 : 0, at::kLong);
+  if (session_.world.size() > 1) session_.world.all_reduce(asked, parallel::ReduceOp::kMax);
+  return asked.item<int64_t>() != 0;
+}
+
+int TrainRun::stop() {
+  if (saved_step_ != state_.step) save();
+  context_.console.info("stopped as asked after step " + std::to_string(state_.step) +
+                        "; the same command goes on from there");
   return 0;
 }
 

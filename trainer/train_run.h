@@ -27,7 +27,8 @@ class TrainRun {
   /// Opens data, builds the model, resumes or initialises. Throws UserError on every rank.
   TrainRun(const config::RunConfig& config, CommandContext& context);
 
-  /// Runs to the last step. Returns the exit code.
+  /// Runs to the last step, or saves and ends after the step in which SIGUSR1 or SIGTERM came.
+  /// Returns the exit code.
   int run();
 
  private:
@@ -44,6 +45,9 @@ class TrainRun {
   void save();
   void log_step(const StepReport& report);
   void check_skips();
+  /// Whether any rank was asked to stop; collective over world.
+  [[nodiscard]] bool stop_agreed();
+  int stop();
   [[nodiscard]] double eta_seconds() const;
   [[nodiscard]] Checkpointed checkpointed();
   [[nodiscard]] bool due(int64_t every) const;
