@@ -15,7 +15,6 @@ namespace dsmoe::train {
 int TrainRun::run() {
   TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
                        session_.model,  session_.store,    optimizer_};
-  catch_stop_signals();
   saved_step_ = state_.step;
   while (!last_step()) {
     StepReport report = train_step(context, *loader_, state_);

@@ -10,6 +10,7 @@
 #include "trainer/command.h"
 #include "trainer/run_summary.h"
 #include "trainer/session.h"
+#include "trainer/stop_signal.h"
 #include "trainer/train_run.h"
 
 namespace dsmoe::train {
@@ -70,6 +71,7 @@ std::shared_ptr<Command> add_train(CLI::App& program) {
   command->run = [raw](CommandContext& context) {
     const config::RunConfig config = resolve_on_all(raw->config_path, raw->overrides, context);
     if (raw->dry_run) return dry_run(*raw, config, context);
+    catch_stop_signals();
     return TrainRun(config, context).run();
   };
   return command;
