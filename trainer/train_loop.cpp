@@ -7,7 +7,6 @@
 #include "trainer/evaluate.h"
 #include "trainer/step_line.h"
 #include "trainer/stop_signal.h"
-#include "trainer/tensorboard_scalars.h"
 #include "trainer/train_run.h"
 
 namespace dsmoe::train {
@@ -71,7 +70,7 @@ void TrainRun::log_step(const StepReport& report) {
   StepReport line = report;
   if (!due(session_.config.log.every)) line.layers.clear();
   metrics_->append(line);
-  if (tensorboard_) write_scalars(*tensorboard_, line);
+  if (tensorboard_) tensorboard_->add_scalars(line.step, scalars_of(line));
 }
 
 double TrainRun::eta_seconds() const {
