@@ -1,28 +1,13 @@
 """A run that was stopped goes on as if it had not been: bitwise on the same layout, exactly on another."""
-import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import time
 import unittest
 
-from support import MOMENTARY, SAME_ON_ANY_LAYOUT, CliTest, environment, files_below, flatten, metrics, selected
+from support import (SAME_ON_ANY_LAYOUT, CliTest, exact, files_below, flatten, metrics, selected,
+                     step_directory)
 
 STEPS = 8
 # Both corpora fit into a few steps of 8 sequences, so that a run passes into the next epoch.
 EVERY = ["checkpoint.every=4", f"schedule.steps={STEPS}", "schedule.kind=cosine", "log.every=1"]
-
-
-def exact(run):
-    """What a resumed run must repeat, numbers as the text they were written as."""
-    lines = (json.loads(line, parse_float=str) for line in (run / "metrics.jsonl").read_text().splitlines())
-    return [selected(line, MOMENTARY, keep=False) for line in lines]
-
-
-def step_directory(run, step=STEPS):
-    return run / "checkpoints" / f"step-{step:08}"
 
 
 def steps_kept(run):
@@ -31,7 +16,7 @@ def steps_kept(run):
 
 def forget_the_end(run):
     """As if the run had been stopped after its first checkpoint, in the middle of writing a line."""
-    shutil.rmtree(step_directory(run))
+    shutil.rmtree(step_directory(run, STEPS))
     (run / "DONE").unlink()
     with open(run / "metrics.jsonl", "a") as file:
         file.write('{"step": 9, "loss"')
@@ -45,14 +30,9 @@ def flip(path, position):
 
 class ResumeTest(CliTest):
 
-    def finish(self, run, *overrides, ranks=0):
-        """Starts the run of that folder again with what it was started with."""
-        config = self.folder / f"{run.name}.yaml"
-        return self.succeed("train", config, f"run.name={run.name}", *overrides, ranks=ranks)
-
     def check_equal_runs(self, run, other):
         self.assertEqual(exact(run), exact(other))
-        ours, theirs = files_below(step_directory(run)), files_below(step_directory(other))
+        ours, theirs = files_below(step_directory(run, STEPS)), files_below(step_directory(other, STEPS))
         self.assertEqual(ours.keys(), theirs.keys())
         for name in ours.keys() - {"config.yaml", "manifest.json"}:
             self.assertEqual(ours[name], theirs[name], name)
@@ -82,34 +62,6 @@ class ResumeTest(CliTest):
         before = files_below(run / "checkpoints") | {"lines": exact(run)}
         self.finish(run, *EVERY)
         self.assertEqual(files_below(run / "checkpoints") | {"lines": exact(run)}, before)
-
-    def kill_during(self, run, arguments, delay):
-        """Starts the run and kills one of its processes after `delay` seconds."""
-        config = self.folder / f"{run.name}.yaml"
-        command = self.command("train", config, f"run.name={run.name}", *arguments, ranks=2)
-        job = subprocess.Popen(command, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        ranks = subprocess.run(["ps", "--ppid", str(job.pid), "-o", "pid="], capture_output=True, text=True)
-        for rank in ranks.stdout.split()[1:]:
-            try:
-                os.kill(int(rank), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return job.wait(timeout=60)
-
-    def test_a_rank_may_be_killed_at_any_moment(self):
-        arguments = ["checkpoint.every=3", "schedule.steps=60", "parallel.expert=2"]
-        whole = self.train("whole", *arguments, ranks=2)
-        killed = self.folder / "runs/killed"
-        shutil.copy(self.folder / "whole.yaml", self.folder / "killed.yaml")
-        dice = random.Random(os.getpid())
-        codes = [self.kill_during(killed, arguments, dice.uniform(0.5, 2.5)) for _ in range(3)]
-        self.assertNotEqual(codes[0], 0, "the run was over before it could be killed")
-        self.finish(killed, *arguments, ranks=2)
-        self.assertEqual(exact(killed), exact(whole))
-        self.assertEqual(files_below(step_directory(killed, 60) / "model"),
-                         files_below(step_directory(whole, 60) / "model"))
 
     def test_a_run_goes_on_on_another_layout_with_the_same_numbers(self):
         common = ["schedule.kind=constant", "eval.every=1", "log.every=1", "run.precision=fp64"]
@@ -145,7 +97,7 @@ class ResumeTest(CliTest):
                 shutil.rmtree(run, ignore_errors=True)
                 shutil.copytree(whole, run)
                 shutil.copy(self.folder / "whole.yaml", self.folder / "damaged.yaml")
-                damage(step_directory(run))
+                damage(step_directory(run, STEPS))
                 result = self.finish(run, *EVERY)
                 warnings = [line for line in result.err.splitlines() if "warning" in line]
                 self.assertEqual(len(warnings), 1, result)

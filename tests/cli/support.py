@@ -144,6 +144,11 @@ class CliTest(unittest.TestCase):
         self.succeed("train", config, f"run.name={name}", *overrides, ranks=ranks)
         return self.folder / "runs" / name
 
+    def finish(self, run, *overrides, ranks=0):
+        """Starts the run of that folder again with the configuration that it was started with."""
+        config = self.folder / f"{run.name}.yaml"
+        return self.succeed("train", config, f"run.name={run.name}", *overrides, ranks=ranks)
+
 
 def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -171,6 +176,16 @@ MOMENTARY = re.compile(r"seconds$|tokens_per_second$|time\..*|memory_bytes$")
 
 def selected(line, pattern, keep=True):
     return {key: value for key, value in flatten(line).items() if bool(pattern.match(key)) is keep}
+
+
+def exact(run):
+    """What a resumed run must repeat, a line a step, numbers as the text they were written as."""
+    lines = (json.loads(line, parse_float=str) for line in (run / "metrics.jsonl").read_text().splitlines())
+    return [selected(line, MOMENTARY, keep=False) for line in lines]
+
+
+def step_directory(run, step):
+    return run / "checkpoints" / f"step-{step:08}"
 
 
 def files_below(folder):
