@@ -42,10 +42,10 @@ Angles<T> angles_of(const at::Tensor& cos, const at::Tensor& sin) {
 template <class T>
 void split_token(const T* q, const T* kv, const T* rope_key, T* query, T* key, T* value,
                  const HeadShape& s) {
-  std::copy(q, q + s.heads * s.width(), query);
+  std::copy(q, q + s.heads * s.width(), query);  // (16)
   for (int64_t h = 0; h < s.heads; ++h, kv += s.nope + s.value) {
     std::copy(kv, kv + s.nope, key);
-    std::copy(rope_key, rope_key + s.rope, key + s.nope);
+    std::copy(rope_key, rope_key + s.rope, key + s.nope);  // (17)
     std::copy(kv + s.nope, kv + s.nope + s.value, value);
     std::fill(value + s.value, value + s.width(), T(0));
     key += s.width();
@@ -102,8 +102,8 @@ struct HeadsFunction : torch::autograd::Function<HeadsFunction> {
         for (int64_t n = begin; n < end; ++n) {
           split_token(q + n * width, kv + n * kv_NX.size(1), rk + n * s.rope, qo + n * width,
                       ko + n * width, vo + n * width, s);
-          angles.rotate(qo + n * width + s.nope, n % s.length, s.heads, s, 1);
-          angles.rotate(ko + n * width + s.nope, n % s.length, s.heads, s, 1);
+          angles.rotate(qo + n * width + s.nope, n % s.length, s.heads, s, 1);  // (14)
+          angles.rotate(ko + n * width + s.nope, n % s.length, s.heads, s, 1);  // (15)
         }
       });
     });

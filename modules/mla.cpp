@@ -57,8 +57,10 @@ at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t
   if (h_NM.size(0) == 0) return h_NM;
   const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
                         .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
-  const at::Tensor& latent_NC = down[0];                                        // (9)
-  const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);  // (10), (11)
+  const at::Tensor& latent_NC = down[0];  // (9)
+  // One product makes the keys k^C = W^UK c^KV  (10)
+  // and the values v^C = W^UV c^KV, head by head  (11)
+  const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);
   const AttentionHeads heads = make_heads(query(h_NM), kv_NX, down[1], batch, rope, config_);
   const at::Tensor out = causal_attention(heads.query, heads.key, heads.value, config_);
   const int64_t width = config_.num_attention_heads * config_.v_head_dim;

@@ -9,11 +9,15 @@
 #include "trainer/model_directory.h"
 
 namespace dsmoe::train {
-
 namespace {
 
+/// The configuration of the run that made the directory; absent beside a published one.
+std::string run_config_of(const std::string& model_directory) {
+  return directory_of(model_directory) + "/config.yaml";
+}
+
 int64_t window_of(const std::string& model_directory, const config::ModelConfig& model) {
-  const std::string run = directory_of(model_directory) + "/config.yaml";
+  const std::string run = run_config_of(model_directory);
   if (std::filesystem::exists(run)) {
     return config::resolve_text(read_file(run), run, {}, {}).config.data.sequence_length;
   }
@@ -34,6 +38,8 @@ LoadedModel open_model(const std::string& directory, CommandContext& context) {
     loaded.tokenizer = data::make_tokenizer("byte");
     loaded.window = window_of(loaded.directory, config.model);
   });
+  const bool own = std::filesystem::exists(run_config_of(loaded.directory));
+  if (own) notices.clear();  // they tell of keys that dsmoe writes for other programs
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session = std::make_unique<Session>(config, context.world, context.ranks_on_host);
   agree(context.world,

@@ -1,6 +1,7 @@
 #include "trainer/run_summary.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "modules/model_census.h"
 #include "trainer/checkpoint.h"
@@ -41,6 +42,20 @@ int64_t feed_forward_elements(const config::ModelConfig& model, bool moe) {
   const int64_t shared = 3 * model.n_shared_experts * model.moe_intermediate_size;
   const int64_t routed = 2 * model.num_experts_per_tok * model.moe_intermediate_size;
   return 3 * model.hidden_size + shared + routed + 2 * model.n_routed_experts;
+}
+
+/// Tokens of the byte tokenizer take two bytes each in memory; a file is its text and little more.
+int64_t corpus_bytes(const config::DataConfig& data) {
+  constexpr int64_t kBytesPerToken = 2;
+  int64_t bytes = 0;
+  for (const auto* sources : {&data.train, &data.eval}) {
+    for (const config::DataSource& source : *sources) {
+      std::error_code missing;
+      const auto size = std::filesystem::file_size(source.path, missing);
+      if (!missing) bytes += kBytesPerToken * static_cast<int64_t>(size);
+    }
+  }
+  return bytes;
 }
 
 int64_t activation_elements(const config::RunConfig& config) {
@@ -105,8 +120,8 @@ void machine_section(Table& table, const config::RunConfig& c, const parallel::T
   table.row("memory per rank", bytes(memory.total()) + " = weights " + bytes(memory.weights) +
                                    " + gradients " + bytes(memory.gradients) + " + optimizer " +
                                    bytes(memory.optimizer) + " + activations " +
-                                   bytes(memory.activations) + " + program " +
-                                   bytes(memory.program));
+                                   bytes(memory.activations) + " + data " + bytes(memory.data) +
+                                   " + program " + bytes(memory.program));
   table.row("rows per step", "at most " + bytes(estimate_row_bytes(c, t)) + " between ranks");
 }
 
@@ -125,6 +140,7 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
   memory.gradients = held * widths.master;
   memory.optimizer = 2 * held * widths.master;
   memory.activations = activation_elements(config) * widths.compute;
+  memory.data = corpus_bytes(config.data);
   memory.program = kProgram;
   return memory;
 }

@@ -14,10 +14,11 @@ struct MemoryEstimate {
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t activations = 0;  ///< of one micro-batch, at its peak
-  int64_t program = 0;      ///< LibTorch and the data in memory
+  int64_t data = 0;         ///< the corpora as tokens
+  int64_t program = 0;      ///< LibTorch and everything else
 
   [[nodiscard]] int64_t total() const {
-    return weights + gradients + optimizer + activations + program;
+    return weights + gradients + optimizer + activations + data + program;
   }
 };
 [[nodiscard]] MemoryEstimate estimate_memory(const config::RunConfig& config,

@@ -52,6 +52,7 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
             {"gradients", memory.gradients},
             {"optimizer", memory.optimizer},
             {"activations", memory.activations},
+            {"data", memory.data},
             {"program", memory.program},
             {"total", memory.total()}}},
           {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},

@@ -32,6 +32,7 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
         {"gradients", memory.gradients},
         {"optimizer", memory.optimizer},
         {"activations", memory.activations},
+        {"data", memory.data},
         {"program", memory.program},
         {"total", memory.total()}}},
       {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
