@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests/oracle"))
 import transformers_loss
 
 transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)
 
 STEPS = 12
 WINDOW = 64

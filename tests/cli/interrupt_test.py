@@ -9,7 +9,7 @@ import unittest
 
 from support import CliTest, environment, exact, files_below, step_directory
 
-STEPS = 40
+STEPS = 60
 ARGUMENTS = ["checkpoint.every=2", f"schedule.steps={STEPS}"]
 
 
@@ -60,7 +60,7 @@ class InterruptTest(CliTest):
                 os.kill(process, signal.SIGKILL)
 
         for _ in range(3):
-            code = self.interrupt(run, kill_a_rank, dice.randint(1, 6), dice.uniform(0, 0.1),
+            code = self.interrupt(run, kill_a_rank, dice.randint(1, 5), dice.uniform(0, 0.05),
                                   "parallel.expert=2", ranks=2)
             self.assertNotEqual(code, 0, f"seed {seed}: the run was over before it could be killed")
         self.finish(run, *ARGUMENTS, "parallel.expert=2", ranks=2)

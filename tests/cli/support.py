@@ -20,7 +20,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("DSMOE_BINARY", str(ROOT / "build/release/dsmoe"))
 PYTHON = os.environ.get("DSMOE_PYTHON", str(ROOT / ".venv/bin/python"))
-LIMIT = 120  # seconds that one command may take before it counts as hanging
+LIMIT = 240  # seconds that one command may take before it counts as hanging
 
 TINY = {
     "run": {"name": "tiny", "directory": "runs", "precision": "fp64", "threads": 1},
@@ -99,7 +99,8 @@ class Result:
 def environment(**extra):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMPI_", "PMIX_"))}
     # Without ptrace rights, as in many containers, the default copies noisily and slowly.
-    return kept | {"OMPI_MCA_btl_vader_single_copy_mechanism": "none", "NO_COLOR": "1"} | extra
+    return kept | {"OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMP_WAIT_POLICY": "passive",
+                   "NO_COLOR": "1"} | extra
 
 
 def mpirun(ranks):
