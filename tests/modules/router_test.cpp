@@ -35,6 +35,7 @@ config::ModelConfig four_groups() {
 
 TEST_CASE("the router makes the golden choices in order with the golden weights") {
   const auto root = test::golden("router");
+  REQUIRE(root.at("cases").size() == 3);
   const at::Tensor logits_NE = test::to_matrix<double>(root.at("logits"));
   for (const auto& wanted : root.at("cases")) {
     const std::string method = wanted.at("method");
@@ -52,6 +53,7 @@ TEST_CASE("the router makes the golden choices in order with the golden weights"
 
 TEST_CASE("counts, visits and the three losses of the golden routes") {
   const auto root = test::golden("router");
+  REQUIRE(root.at("cases").size() == 3);
   const at::Tensor logits_NE = test::to_matrix<double>(root.at("logits"));
   for (const auto& wanted : root.at("cases")) {
     const std::string method = wanted.at("method");
