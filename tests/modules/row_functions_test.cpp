@@ -23,6 +23,18 @@ struct Shape {
 };
 const std::vector<Shape> kShapes{{1, 1}, {3, 7}, {5, 64}, {300, 130}};
 
+/// ATen computes with `count` threads while this lives.
+class Threads final {
+ public:
+  explicit Threads(int count) : before_(at::get_num_threads()) { at::set_num_threads(count); }
+  ~Threads() { at::set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
 at::Tensor leaf(const at::Tensor& values, at::ScalarType dtype) {
   return values.to(dtype).detach().clone().requires_grad_();
 }
@@ -38,8 +50,9 @@ at::Tensor plain_swiglu(const at::Tensor& h_NX) {
 
 TEST_CASE("rms_norm equals the plain formula, forward and backward, in every type") {
   const auto dtype = GENERATE(at::kDouble, at::kFloat, at::kBFloat16);
+  const Threads threads(GENERATE(1, 3));
   for (const auto& [rows, width] : kShapes) {
-    CAPTURE(dtype, rows, width);
+    CAPTURE(dtype, rows, width, at::get_num_threads());
     const at::Tensor x = leaf(test::random({rows, width}, 1), dtype);
     const at::Tensor weight = leaf(test::random({width}, 2) + 1.0, dtype);
     if (dtype == at::kBFloat16) weight.mutable_grad() = at::zeros({width}, at::kFloat);
