@@ -19,11 +19,13 @@ find_package(yaml-cpp REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 
 # Third-party headers are SYSTEM: their warnings are not ours.
+# Without OpenMP's flag ATen's headers compile at::parallel_for as a plain loop.
 add_library(dsmoe_torch INTERFACE)
-target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES})
+target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
 
 # The wheel ships an fmt of its own, newer than the system's spdlog wants; only console.cpp sees spdlog,
 # in a target that does not see the wheel's headers.

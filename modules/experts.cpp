@@ -1,5 +1,9 @@
 #include "modules/experts.h"
 
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
@@ -29,6 +33,59 @@ std::vector<Slice> slices(const std::vector<int64_t>& offsets) {
     result.push_back({static_cast<int64_t>(e), offsets[e], offsets[e + 1] - offsets[e]});
   }
   return result;
+}
+
+/// body(slice) for each expert. Where there are experts enough, threads take them one by one, the
+/// largest first; else all threads work on one expert after the other. Bodies touch nothing of
+/// another expert's.
+template <class Body>
+void for_experts(std::vector<Slice> experts, const Body& body) {
+  const auto threads = static_cast<size_t>(at::get_num_threads());
+  if (experts.size() < 2 * threads) {
+    for (const Slice& s : experts) body(s);
+    return;
+  }
+  std::stable_sort(experts.begin(), experts.end(),
+                   [](const Slice& a, const Slice& b) { return a.count > b.count; });
+  std::atomic<size_t> next{0};
+  at::parallel_for(0, static_cast<int64_t>(threads), 1, [&](int64_t, int64_t) {
+    for (size_t i = next++; i < experts.size(); i = next++) body(experts[i]);
+  });
+}
+
+/// The pairs of each row, in ascending order: pair_rows_P turned around.
+struct RowPairs {
+  std::vector<int64_t> offsets;
+  std::vector<int64_t> pairs;
+
+  RowPairs(const at::Tensor& pair_rows_P, int64_t rows)
+      : offsets(static_cast<size_t>(rows) + 1),
+        pairs(static_cast<size_t>(pair_rows_P.numel())) {
+    const auto* row_of = pair_rows_P.const_data_ptr<int64_t>();
+    for (size_t p = 0; p < pairs.size(); ++p) ++offsets[static_cast<size_t>(row_of[p]) + 1];
+    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+    std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
+    for (size_t p = 0; p < pairs.size(); ++p) {
+      const auto at = static_cast<size_t>(next[static_cast<size_t>(row_of[p])]++);
+      pairs[at] = static_cast<int64_t>(p);
+    }
+  }
+};
+
+/// Each row's sum over its pairs; zero where there is none.
+at::Tensor sum_pairs(const at::Tensor& pairs_PM, const at::Tensor& pair_rows_P, int64_t rows) {
+  const RowPairs of(pair_rows_P, rows);
+  const int64_t dim = pairs_PM.size(1);
+  at::Tensor out_RM = at::empty({rows, dim}, pairs_PM.options());
+  DSMOE_DISPATCH(pairs_PM, [&] {
+    const auto* from = pairs_PM.const_data_ptr<scalar_t>();
+    auto* out = out_RM.mutable_data_ptr<scalar_t>();
+    for_rows(rows, dim, [&](int64_t b, int64_t e) {
+      kernels::kernels<scalar_t>().sum_rows(from, of.offsets.data() + b, of.pairs.data(),
+                                            out + b * dim, e - b, dim);
+    });
+  });
+  return out_RM;
 }
 
 /// scale * silu(gate) * up of some pairs.
@@ -74,59 +131,49 @@ ActivationGradient activate_backward(const at::Tensor& dout_PF, const at::Tensor
   return result;
 }
 
-/// into[index] += rows. The rows of one expert are distinct, so the loop has no races.
-void add_rows(at::Tensor& into_RM, const at::Tensor& index_P, const at::Tensor& rows_PM) {
-  const int64_t dim = rows_PM.size(1);
-  DSMOE_DISPATCH(rows_PM, [&] {
-    auto* into = into_RM.mutable_data_ptr<scalar_t>();
-    const auto* index = index_P.const_data_ptr<int64_t>();
-    const auto* rows = rows_PM.const_data_ptr<scalar_t>();
-    for_rows(rows_PM.size(0), dim, [&](int64_t b, int64_t e) {
-      kernels::kernels<scalar_t>().add_rows(into, index + b, rows + b * dim, e - b, dim);
-    });
-  });
-}
-
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RM,
                             const at::Tensor& weights_P, const at::Tensor& gate_up,
                             const at::Tensor& down, const at::Tensor& pair_rows_P,
                             const std::vector<int64_t>& offsets) {
     at::Tensor h_PX = at::empty({offsets.back(), gate_up.size(1)}, rows_RM.options());
-    at::Tensor out_RM = at::zeros_like(rows_RM);
-    for (const Slice& s : slices(offsets)) {
-      at::Tensor h = s.of(h_PX);
-      at::mm_out(h, rows_RM.index_select(0, s.of(pair_rows_P)), gate_up[s.expert].t());
-      const at::Tensor activation = activate(h, s.of(weights_P));
-      add_rows(out_RM, s.of(pair_rows_P), at::mm(activation, down[s.expert].t()));
-    }
+    at::Tensor y_PM = at::empty({offsets.back(), rows_RM.size(1)}, rows_RM.options());
+    // Threads of a parallel loop record graphs unless what they read is detached.
+    for_experts(slices(offsets), [&, rows = rows_RM.detach(), gate_up = gate_up.detach(),
+                                  down = down.detach(), weights = weights_P.detach()](Slice s) {
+      at::Tensor h = s.of(h_PX), y = s.of(y_PM);
+      at::mm_out(h, rows.index_select(0, s.of(pair_rows_P)), gate_up[s.expert].t());
+      at::mm_out(y, activate(h, s.of(weights)), down[s.expert].t());
+    });
     ctx->save_for_backward({rows_RM, weights_P, gate_up, down, pair_rows_P, h_PX});
     ctx->saved_data["offsets"] = offsets;
-    return out_RM;
+    return sum_pairs(y_PM, pair_rows_P, rows_RM.size(0));
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &rows_RM = saved[0], &weights_P = saved[1], &pair_rows_P = saved[4];
+    const at::Tensor rows_RM = saved[0].detach(), weights_P = saved[1].detach();
     const at::Tensor gate_up = saved[2].detach(), down = saved[3].detach();
+    const at::Tensor &pair_rows_P = saved[4], &h_PX = saved[5];
     const bool trains = ctx->needs_input_grad(2);
-    at::Tensor gate_up_grad = trains ? gradient_of(saved[2]) : at::Tensor();
-    at::Tensor down_grad = trains ? gradient_of(saved[3]) : at::Tensor();
+    const at::Tensor gate_up_grad = trains ? gradient_of(saved[2]) : at::Tensor();
+    const at::Tensor down_grad = trains ? gradient_of(saved[3]) : at::Tensor();
     const at::Tensor dout_RM = grads[0].contiguous();
-    at::Tensor drows_RM = at::zeros_like(rows_RM);
+    at::Tensor dx_PM = at::empty({h_PX.size(0), rows_RM.size(1)}, rows_RM.options());
     at::Tensor dweights_P = at::zeros_like(weights_P);
-    for (const Slice& s : slices(ctx->saved_data["offsets"].toIntVector())) {
+    for_experts(slices(ctx->saved_data["offsets"].toIntVector()), [&](Slice s) {
       const at::Tensor index = s.of(pair_rows_P);
       const at::Tensor dy = dout_RM.index_select(0, index);
-      const auto [dh, activation] = activate_backward(at::mm(dy, down[s.expert]), s.of(saved[5]),
+      const auto [dh, activation] = activate_backward(at::mm(dy, down[s.expert]), s.of(h_PX),
                                                       s.of(weights_P), s.of(dweights_P));
       if (trains) {
         add_weight_gradient(down_grad[s.expert], dy, activation);
         add_weight_gradient(gate_up_grad[s.expert], dh, rows_RM.index_select(0, index));
       }
-      add_rows(drows_RM, index, at::mm(dh, gate_up[s.expert]));
-    }
-    return {drows_RM, dweights_P, {}, {}, {}, {}};
+      at::Tensor dx = s.of(dx_PM);
+      at::mm_out(dx, dh, gate_up[s.expert]);
+    });
+    return {sum_pairs(dx_PM, pair_rows_P, rows_RM.size(0)), dweights_P, {}, {}, {}, {}};
   }
 };
 

@@ -1,26 +1,9 @@
 #include "modules/mla.h"
 
-#include "modules/attention_heads.h"
+#include "modules/latent_attention.h"
 #include "modules/linear.h"
 
 namespace dsmoe::nn {
-
-at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const config::ModelConfig& config) {
-  return at::scaled_dot_product_attention(query, key, value, /*attn_mask=*/{}, /*dropout_p=*/0.0,
-                                          /*is_causal=*/true, softmax_scale(config))  // (18)
-      .slice(/*dim=*/3, 0, config.v_head_dim);
-}
-
-at::Tensor naive_causal_attention(const at::Tensor& query, const at::Tensor& key,
-                                  const at::Tensor& value, const config::ModelConfig& config) {
-  const at::Tensor future =
-      at::ones({query.size(2), query.size(2)}, query.options().dtype(at::kBool)).triu(1);
-  const at::Tensor scores = at::matmul(query, key.transpose(2, 3)) * softmax_scale(config);
-  const at::Tensor weights =
-      at::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
-  return at::matmul(weights, value).slice(/*dim=*/3, 0, config.v_head_dim);
-}
 
 MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelConfig& config)
     : config_(config) {
@@ -61,10 +44,8 @@ at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
   const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);
-  const AttentionHeads heads = make_heads(query(h_NM), kv_NX, down[1], batch, rope, config_);
-  const at::Tensor out = causal_attention(heads.query, heads.key, heads.value, config_);
-  const int64_t width = config_.num_attention_heads * config_.v_head_dim;
-  return nn::linear(out.transpose(1, 2).reshape({h_NM.size(0), width}), o_proj_);  // (19)
+  const at::Tensor out_NX = latent_attention(query(h_NM), kv_NX, down[1], batch, rope, config_);
+  return nn::linear(out_NX, o_proj_);  // (19)
 }
 
 }  // namespace dsmoe::nn

@@ -9,17 +9,6 @@
 
 namespace dsmoe::nn {
 
-/// Causal attention, V2 (18), through SDPA; query, key, value [B, H, T, D], value zero-padded to D.
-/// Returns [B, H, T, v_head_dim]. Holds no T x T matrix. Local.
-[[nodiscard]] at::Tensor causal_attention(const at::Tensor& query, const at::Tensor& key,
-                                          const at::Tensor& value,
-                                          const config::ModelConfig& config);
-
-/// The same through an explicit softmax: the oracle that tests compare with.
-[[nodiscard]] at::Tensor naive_causal_attention(const at::Tensor& query, const at::Tensor& key,
-                                                const at::Tensor& value,
-                                                const config::ModelConfig& config);
-
 /// Multi-head Latent Attention, V2 (9)-(19), with query compression when q_lora_rank is set.
 /// Parameters carry the published names (q_a_proj.weight, kv_a_proj_with_mqa.weight, ...).
 class MultiHeadLatentAttentionImpl final : public torch::nn::Module {

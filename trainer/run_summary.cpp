@@ -30,10 +30,11 @@ int64_t moe_layers(const config::ModelConfig& model) {
 
 /// Elements that a layer's attention keeps for backward, per token.
 int64_t attention_elements(const config::ModelConfig& model) {
-  const int64_t heads = model.num_attention_heads * model.qk_head_dim();
+  const int64_t heads = model.num_attention_heads *
+                        (model.qk_head_dim() + model.qk_nope_head_dim + 2 * model.v_head_dim + 1);
   const int64_t latents =
       2 * model.q_lora_rank.value_or(0) + 3 * model.kv_lora_rank + 2 * model.qk_rope_head_dim;
-  return 2 * model.hidden_size + latents + 4 * heads + model.num_attention_heads * model.v_head_dim;
+  return 2 * model.hidden_size + latents + heads;
 }
 
 /// Elements that a layer's feed-forward part keeps for backward, per token.

@@ -1,22 +1,10 @@
 #pragma once
 
-#include <c10/util/BFloat16.h>
-
 #include <cstdint>
 
-namespace dsmoe::nn::kernels {
+#include "modules/kernels/opmath.h"
 
-/// The type in which a kernel for T computes and keeps statistics.
-template <class T>
-struct Opmath {
-  using type = T;
-};
-template <>
-struct Opmath<c10::BFloat16> {
-  using type = float;
-};
-template <class T>
-using opmath_t = typename Opmath<T>::type;
+namespace dsmoe::nn::kernels {
 
 /// Row kernels on contiguous host memory, one thread each: the caller splits the rows over threads.
 /// Built once per instruction set; `kernels<T>()` gives the set that this CPU runs.
@@ -33,8 +21,9 @@ struct KernelTable {
   /// From dout: dh, and where scale is given dscale and again out = scale * silu(gate) * up.
   void (*swiglu_backward)(const T* dout, const T* h, const opmath_t<T>* scale, T* dh,
                           opmath_t<T>* dscale, T* out, int64_t rows, int64_t width);
-  /// into[index[r]] += rows_in[r]; the indices of one call are distinct.
-  void (*add_rows)(T* into, const int64_t* index, const T* rows_in, int64_t rows, int64_t dim);
+  /// out[r] = sum of from[chosen[i]] over i in [offsets[r], offsets[r + 1]), in that order.
+  void (*sum_rows)(const T* from, const int64_t* offsets, const int64_t* chosen, T* out,
+                   int64_t rows, int64_t dim);
   /// Per row: loss = logsumexp(logits) - logits[target], and logits becomes softmax - onehot;
   /// target < 0: loss 0, gradient 0.
   void (*cross_entropy)(T* logits, const int64_t* targets, double* loss, int64_t rows,

@@ -86,11 +86,19 @@ void swiglu_backward(const T* dout, const T* h, const acc<T>* scale, T* dh, acc<
 }
 
 template <class T>
-void add_rows(T* into, const int64_t* index, const T* rows_in, int64_t rows, int64_t dim) {
-  for (int64_t r = 0; r < rows; ++r) {
-    T* target = into + index[r] * dim;
-    const T* source = rows_in + r * dim;
-    for (int64_t i = 0; i < dim; ++i) target[i] = T(load(target[i]) + load(source[i]));
+void sum_rows(const T* from, const int64_t* offsets, const int64_t* chosen, T* out, int64_t rows,
+              int64_t dim) {
+  constexpr int64_t kPiece = 64;
+  for (int64_t r = 0; r < rows; ++r, out += dim) {
+    for (int64_t begin = 0; begin < dim; begin += kPiece) {
+      const int64_t width = std::min(kPiece, dim - begin);
+      acc<T> sum[kPiece] = {};
+      for (int64_t i = offsets[r]; i < offsets[r + 1]; ++i) {
+        const T* row = from + chosen[i] * dim + begin;
+        for (int64_t j = 0; j < width; ++j) sum[j] += load(row[j]);
+      }
+      for (int64_t j = 0; j < width; ++j) out[begin + j] = T(sum[j]);
+    }
   }
 }
 
@@ -129,7 +137,7 @@ void rotate_pairs(T* x, const acc<T>* cos, const acc<T>* sin, int64_t heads, int
 
 template <class T>
 constexpr KernelTable<T> kTable{rms_norm<T>,        rms_norm_backward<T>, swiglu<T>,
-                                swiglu_backward<T>, add_rows<T>,          cross_entropy<T>,
+                                swiglu_backward<T>, sum_rows<T>,          cross_entropy<T>,
                                 rotate_pairs<T>};
 
 }  // namespace

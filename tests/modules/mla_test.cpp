@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "modules/attention_heads.h"
 #include "tests/modules/golden.h"
 #include "tests/modules/numeric.h"
 #include "tests/support/catch.h"
@@ -92,37 +91,6 @@ TEST_CASE("every weight of attention and its input have the gradient of finite d
   }
 }
 
-struct Heads {
-  at::Tensor query, key, value;
-};
-
-Heads random_heads(const config::ModelConfig& config, int64_t length) {
-  const std::vector<int64_t> shape{2, 3, length, config.qk_head_dim()};
-  Heads heads{test::random(shape, 1), test::random(shape, 2), test::random(shape, 3)};
-  heads.value.slice(3, config.v_head_dim).zero_();
-  for (at::Tensor* x : {&heads.query, &heads.key, &heads.value}) x->requires_grad_();
-  return heads;
-}
-
-TEST_CASE("fused attention equals the explicit softmax, forward and backward") {
-  auto config = small(false);
-  config.v_head_dim = GENERATE(2, 7);
-  const int64_t length = GENERATE(1, 2, 33);
-  if (length == 33) config.rope_scaling = config::RopeScaling{.factor = 8, .mscale_all_dim = 1.0};
-  CAPTURE(config.v_head_dim, length);
-  const at::Tensor pull = test::random({2, 3, length, config.v_head_dim}, 4);
-  const Heads a = random_heads(config, length);
-  const Heads b = random_heads(config, length);
-  const at::Tensor fused = causal_attention(a.query, a.key, a.value, config);
-  const at::Tensor naive = naive_causal_attention(b.query, b.key, b.value, config);
-  CHECK(test::gap(fused, naive) < 1e-13);
-  (fused * pull).sum().backward();
-  (naive * pull).sum().backward();
-  CHECK(test::gap(a.query.grad(), b.query.grad()) < 1e-13);
-  CHECK(test::gap(a.key.grad(), b.key.grad()) < 1e-13);
-  CHECK(test::gap(a.value.grad(), b.value.grad()) < 1e-13);
-}
-
 TEST_CASE("a token sees its own sequence up to itself, and nothing else") {
   const auto config = small(true);
   MultiHeadLatentAttention mla(config);
@@ -148,19 +116,6 @@ TEST_CASE("attention in float32 equals float64 and takes a batch of none") {
   const auto rope = make_rope_table(config, 5, at::kFloat);
   CHECK(test::distance(mla(h_NM.to(at::kFloat), 2, rope), exact_NM) < 1e-6);
   CHECK(mla(at::empty({0, 6}), 0, rope).sizes() == at::IntArrayRef({0, 6}));
-}
-
-TEST_CASE("a value head wider than the key is refused with both widths") {
-  auto config = small(false);
-  config.v_head_dim = 8;
-  std::string message;
-  try {
-    (void)make_heads(at::zeros({2, 14}), at::zeros({2, 22}), at::zeros({2, 4}), 1,
-                     make_rope_table(config, 2, at::kFloat), config);
-  } catch (const c10::Error& error) {
-    message = error.what();
-  }
-  CHECK(message.find("v_head_dim 8 is wider than the key, 7") != std::string::npos);
 }
 
 }  // namespace

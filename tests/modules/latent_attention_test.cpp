@@ -1,0 +1,140 @@
+#include "modules/latent_attention.h"
+
+#include <vector>
+
+#include "tests/modules/numeric.h"
+#include "tests/support/catch.h"
+
+namespace dsmoe::nn {
+namespace {
+
+config::ModelConfig heads_of(int64_t nope, int64_t rope, int64_t value) {
+  config::ModelConfig config;
+  config.num_attention_heads = 3;
+  config.qk_nope_head_dim = nope;
+  config.qk_rope_head_dim = rope;
+  config.v_head_dim = value;
+  return config;
+}
+
+struct Projections {
+  at::Tensor q_NX, kv_NX, rope_key_NR;
+
+  [[nodiscard]] std::vector<at::Tensor> all() const { return {q_NX, kv_NX, rope_key_NR}; }
+};
+
+Projections random_projections(const config::ModelConfig& c, int64_t rows, at::ScalarType dtype) {
+  const int64_t heads = c.num_attention_heads;
+  Projections p{test::random({rows, heads * c.qk_head_dim()}, 1),
+                test::random({rows, heads * (c.qk_nope_head_dim + c.v_head_dim)}, 2),
+                test::random({rows, c.qk_rope_head_dim}, 3)};
+  for (at::Tensor* x : {&p.q_NX, &p.kv_NX, &p.rope_key_NR}) *x = x->to(dtype).requires_grad_();
+  return p;
+}
+
+/// Pairs (2i, 2i+1) of the last dimension of x [B, T, H, R], turned by their positions.
+at::Tensor rotated(const at::Tensor& x, const RopeTable& rope) {
+  const at::Tensor cos = rope.cos_TR.unsqueeze(1), sin = rope.sin_TR.unsqueeze(1);
+  const at::Tensor even = x.slice(3, 0, c10::nullopt, 2), odd = x.slice(3, 1, c10::nullopt, 2);
+  return at::stack({even * cos - odd * sin, odd * cos + even * sin}, -1).flatten(3);
+}
+
+struct Heads {
+  at::Tensor query, key, value;  // [B, H, T, width]
+};
+
+/// V2 (14)-(17) in ATen's own operators.
+Heads explicit_heads(const Projections& p, int64_t batch, const RopeTable& rope,
+                     const config::ModelConfig& c) {
+  const int64_t length = p.q_NX.size(0) / batch, heads = c.num_attention_heads;
+  const auto split = [&](const at::Tensor& x, int64_t first, int64_t second) {
+    return x.view({batch, length, heads, first + second}).split_with_sizes({first, second}, 3);
+  };
+  const auto q = split(p.q_NX, c.qk_nope_head_dim, c.qk_rope_head_dim);
+  const auto kv = split(p.kv_NX, c.qk_nope_head_dim, c.v_head_dim);
+  const at::Tensor shared = rotated(p.rope_key_NR.view({batch, length, 1, -1}), rope);
+  return {at::cat({q[0], rotated(q[1], rope)}, 3).transpose(1, 2),
+          at::cat({kv[0], shared.expand({-1, -1, heads, -1})}, 3).transpose(1, 2),
+          kv[1].transpose(1, 2)};
+}
+
+at::Tensor token_major(const at::Tensor& heads, int64_t rows) {
+  return heads.transpose(1, 2).reshape({rows, -1});
+}
+
+/// V2 (18) with the whole matrix of probabilities.
+at::Tensor naive(const Heads& h, const config::ModelConfig& c) {
+  const int64_t length = h.query.size(2);
+  const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
+  const at::Tensor scores = at::matmul(h.query, h.key.transpose(2, 3)) * softmax_scale(c);
+  return at::matmul(at::softmax(scores.masked_fill(future, -INFINITY), -1), h.value);
+}
+
+at::Tensor sdpa(const Heads& h, const config::ModelConfig& c) {
+  return at::scaled_dot_product_attention(h.query, h.key, h.value, {}, 0.0, true,
+                                          softmax_scale(c));
+}
+
+std::vector<at::Tensor> gradients(const at::Tensor& out, const at::Tensor& pull,
+                                  const Projections& p) {
+  return torch::autograd::grad({out}, p.all(), {pull});
+}
+
+TEST_CASE("latent attention equals the explicit softmax and SDPA, forward and backward",
+          "[kernels]") {
+  // Lengths on both sides of the blocks of queries (96) and keys (128) and of vectors.
+  const int64_t length = GENERATE(1, 2, 33, 96, 129, 300);
+  auto config = GENERATE(heads_of(3, 4, 2), heads_of(3, 4, 9), heads_of(16, 8, 16));
+  if (length == 33) config.rope_scaling = config::RopeScaling{.factor = 8, .mscale_all_dim = 1.0};
+  CAPTURE(length, config.v_head_dim);
+  const int64_t batch = 2;
+  const auto rope = make_rope_table(config, length, at::kDouble);
+  const Projections p = random_projections(config, batch * length, at::kDouble);
+  const at::Tensor fused = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, batch, rope, config);
+  const at::Tensor pull = test::random(fused.sizes().vec(), 4);
+  const auto fused_gradients = gradients(fused, pull, p);
+  const Heads heads = explicit_heads(p, batch, rope, config);
+  for (const auto& reference : {naive(heads, config), sdpa(heads, config)}) {
+    const at::Tensor wanted = token_major(reference, batch * length);
+    CHECK(test::gap(fused, wanted) < 1e-13);
+    const auto wanted_gradients =
+        torch::autograd::grad({wanted}, p.all(), {pull}, /*retain_graph=*/true);
+    for (size_t i = 0; i < 3; ++i) {
+      CHECK(test::gap(fused_gradients[i], wanted_gradients[i]) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precision", "[kernels]") {
+  const auto [dtype, tolerance] = GENERATE(std::pair{at::kFloat, 2e-6}, std::pair{at::kBFloat16, 2e-2});
+  CAPTURE(dtype);
+  const auto config = heads_of(16, 8, 20);
+  const int64_t length = 150, batch = 2;
+  const Projections low = random_projections(config, batch * length, dtype);
+  const Projections exact = random_projections(config, batch * length, at::kDouble);
+  const at::Tensor a = latent_attention(low.q_NX, low.kv_NX, low.rope_key_NR, batch,
+                                        make_rope_table(config, length, dtype), config);
+  const at::Tensor b = latent_attention(exact.q_NX, exact.kv_NX, exact.rope_key_NR, batch,
+                                        make_rope_table(config, length, at::kDouble), config);
+  CHECK(a.scalar_type() == dtype);
+  CHECK(test::distance(a, b) < tolerance);
+  const at::Tensor pull = test::random(b.sizes().vec(), 4);
+  const auto da = gradients(a, pull.to(dtype), low);
+  const auto db = gradients(b, pull, exact);
+  for (size_t i = 0; i < 3; ++i) CHECK(test::distance(da[i], db[i]) < tolerance);
+}
+
+TEST_CASE("scores far apart neither overflow nor vanish into NaN", "[kernels]") {
+  const auto config = heads_of(16, 8, 16);
+  const int64_t length = 200;
+  Projections p = random_projections(config, length, at::kFloat);
+  const at::NoGradGuard no_grad;
+  const auto rope = make_rope_table(config, length, at::kFloat);
+  const at::Tensor out =
+      latent_attention(p.q_NX * 100, p.kv_NX * 100, p.rope_key_NR * 100, 1, rope, config);
+  CHECK(at::isfinite(out).all().item<bool>());
+  CHECK(out.abs().max().item<double>() <= p.kv_NX.abs().max().item<double>() * 100.001);
+}
+
+}  // namespace
+}  // namespace dsmoe::nn
