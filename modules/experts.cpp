@@ -59,8 +59,7 @@ struct RowPairs {
   std::vector<int64_t> pairs;
 
   RowPairs(const at::Tensor& pair_rows_P, int64_t rows)
-      : offsets(static_cast<size_t>(rows) + 1),
-        pairs(static_cast<size_t>(pair_rows_P.numel())) {
+      : offsets(static_cast<size_t>(rows) + 1), pairs(static_cast<size_t>(pair_rows_P.numel())) {
     const auto* row_of = pair_rows_P.const_data_ptr<int64_t>();
     for (size_t p = 0; p < pairs.size(); ++p) ++offsets[static_cast<size_t>(row_of[p]) + 1];
     std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
@@ -177,6 +176,35 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   }
 };
 
+/// Each product of LibTorch in bf16 is compiled for its shape when it first appears, which takes
+/// longer than the product; with whole blocks of rows few shapes appear.
+int64_t rows_of_a_block(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 32 : 1; }
+
+struct Pairs {
+  at::Tensor weights_P;
+  at::Tensor pair_rows_P;
+  std::vector<int64_t> offsets;
+};
+
+/// Fills each expert's pairs up to whole blocks with pairs of row 0 and weight 0, which add nothing
+/// to any sum or gradient.
+Pairs fill_blocks(const parallel::Dispatched& in, const std::vector<int64_t>& offsets,
+                  int64_t block) {
+  if (block == 1 || offsets.back() == 0) return {in.weights_P, in.pair_rows_P, offsets};
+  Pairs filled{{}, {}, {0}};
+  std::vector<int64_t> from;
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    for (int64_t p = offsets[e]; p < offsets[e + 1]; ++p) from.push_back(p);
+    while (static_cast<int64_t>(from.size()) % block != 0) from.push_back(offsets.back());
+    filled.offsets.push_back(static_cast<int64_t>(from.size()));
+  }
+  const at::Tensor from_P = torch::tensor(from, at::kLong);
+  const auto with_zero = [](const at::Tensor& x) { return at::cat({x, x.new_zeros({1})}); };
+  filled.weights_P = with_zero(in.weights_P).index_select(0, from_P);
+  filled.pair_rows_P = with_zero(in.pair_rows_P).index_select(0, from_P);
+  return filled;
+}
+
 }  // namespace
 
 ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count)
@@ -189,8 +217,9 @@ ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
                                 const std::vector<int64_t>& offsets) {
-  return ExpertsFunction::apply(in.rows_RM, in.weights_P, gate_up_proj_, down_proj_, in.pair_rows_P,
-                                offsets);
+  const Pairs pairs = fill_blocks(in, offsets, rows_of_a_block(in.rows_RM.scalar_type()));
+  return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, gate_up_proj_, down_proj_,
+                                pairs.pair_rows_P, pairs.offsets);
 }
 
 }  // namespace dsmoe::nn

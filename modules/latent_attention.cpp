@@ -116,8 +116,7 @@ Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& ou
     const auto* const dout = dout_NX.const_data_ptr<scalar_t>();
     auto* const dq = gradients.dq_NX.mutable_data_ptr<scalar_t>();
     auto* const dkv = gradients.dkv_NX.mutable_data_ptr<scalar_t>();
-    auto* const drope =
-        gradients.drope_key_BHTR.mutable_data_ptr<kernels::opmath_t<scalar_t>>();
+    auto* const drope = gradients.drope_key_BHTR.mutable_data_ptr<kernels::opmath_t<scalar_t>>();
     for_heads<scalar_t>(in, s, [&](int64_t sequence, int64_t head, auto* workspace) {
       const auto view = head_of<scalar_t>(in, s, sequence, head);
       const int64_t row = sequence * s.length;

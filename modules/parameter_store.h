@@ -46,6 +46,8 @@ class ParameterStore {
   [[nodiscard]] const std::vector<StoredTensor>& tensors() const { return tensors_; }
   [[nodiscard]] FlatPair& weights() { return weights_; }
   [[nodiscard]] FlatPair& gradients() { return gradients_; }
+  /// What the modules compute with: the masters themselves, or their copies in bf16.
+  [[nodiscard]] FlatPair& compute() { return compute_; }
   [[nodiscard]] int64_t decayed_dense() const { return decayed_dense_; }
 
   void zero_gradients();

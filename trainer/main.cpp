@@ -10,6 +10,7 @@
 #include "trainer/agreement.h"
 #include "trainer/command.h"
 #include "trainer/console.h"
+#include "trainer/heap.h"
 
 namespace {
 
@@ -66,6 +67,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& command : commands) {
     if (!command->app->parsed()) continue;
+    dsmoe::train::keep_freed_memory();
     try {
       const auto world = dsmoe::parallel::start("auto");
       return run_command(*command, *world);

@@ -153,10 +153,9 @@ void add_over_keys(Rows<A> weights, Rows<const A> right, const Triangle& t, int6
 template <class A>
 void add_over_queries(Rows<A> weights, Rows<A> right, const Triangle& t, int64_t columns,
                       Rows<A> into) {
-  add_product<A>({weights.data, 1, weights.stride}, {right.data, right.stride}, into, t.keys,
-                 columns, [&](int64_t first, int64_t) {
-                   return Extent{columns, t.seen_from(first), t.queries};
-                 });
+  add_product<A>(
+      {weights.data, 1, weights.stride}, {right.data, right.stride}, into, t.keys, columns,
+      [&](int64_t first, int64_t) { return Extent{columns, t.seen_from(first), t.queries}; });
 }
 
 /// Zeroes what a panel of rows computed beyond the reach of one.
@@ -382,8 +381,6 @@ constexpr AttentionTable<T> kAttention{workspace_size<T>, forward<T>, backward<T
 
 const AttentionTable<float>& attention(float) { return kAttention<float>; }
 const AttentionTable<double>& attention(double) { return kAttention<double>; }
-const AttentionTable<c10::BFloat16>& attention(c10::BFloat16) {
-  return kAttention<c10::BFloat16>;
-}
+const AttentionTable<c10::BFloat16>& attention(c10::BFloat16) { return kAttention<c10::BFloat16>; }
 
 }  // namespace dsmoe::nn::kernels::DSMOE_ISA

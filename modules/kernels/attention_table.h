@@ -18,11 +18,11 @@ struct AttentionHead {
   int64_t query_stride;
   const T* kv;  // [T, nope + value]
   int64_t kv_stride;
-  const T* rope_key;          // [T, rope], contiguous, rotated
-  const opmath_t<T>* cos;     // [T, rope / 2]
-  const opmath_t<T>* sin;     // [T, rope / 2]
-  int64_t out_stride;         // of out and dout, [T, value]
-  opmath_t<T>* log_sum_exp;   // [T]
+  const T* rope_key;         // [T, rope], contiguous, rotated
+  const opmath_t<T>* cos;    // [T, rope / 2]
+  const opmath_t<T>* sin;    // [T, rope / 2]
+  int64_t out_stride;        // of out and dout, [T, value]
+  opmath_t<T>* log_sum_exp;  // [T]
 };
 
 template <class T>

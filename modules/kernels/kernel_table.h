@@ -6,6 +6,19 @@
 
 namespace dsmoe::nn::kernels {
 
+/// One AdamW step: g = gradient / divisor, w shrinks by `shrink`, then
+/// w -= rate * m / (sqrt(v) / root + eps).
+template <class A>
+struct AdamW {
+  A beta1;
+  A beta2;
+  A eps;
+  A shrink;   // 1 - lr * weight decay
+  A rate;     // lr / (1 - beta1^t)
+  A root;     // sqrt(1 - beta2^t)
+  A divisor;  // of the gradient
+};
+
 /// Row kernels on contiguous host memory, one thread each: the caller splits the rows over threads.
 /// Built once per instruction set; `kernels<T>()` gives the set that this CPU runs.
 template <class T>
@@ -32,6 +45,11 @@ struct KernelTable {
   /// + head * head_stride by the angles cos, sin [dim/2] of the row; sign -1 turns back.
   void (*rotate_pairs)(T* x, const opmath_t<T>* cos, const opmath_t<T>* sin, int64_t heads,
                        int64_t head_stride, int64_t dim, opmath_t<T> sign);
+  /// into += from.
+  void (*accumulate)(const T* from, opmath_t<T>* into, int64_t count);
+  /// Updates masters and moments in one pass; `compute` gets the new weights in T, or is null.
+  void (*adamw)(const AdamW<opmath_t<T>>& by, const opmath_t<T>* gradient, opmath_t<T>* weight,
+                opmath_t<T>* first, opmath_t<T>* second, T* compute, int64_t count);
 };
 
 /// T: float, double, c10::BFloat16.

@@ -136,9 +136,30 @@ void rotate_pairs(T* x, const acc<T>* cos, const acc<T>* sin, int64_t heads, int
 }
 
 template <class T>
+void accumulate(const T* from, acc<T>* into, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) into[i] += load(from[i]);
+}
+
+template <class T>
+void adamw(const AdamW<acc<T>>& by, const acc<T>* gradient, acc<T>* weight, acc<T>* first,
+           acc<T>* second, T* compute, int64_t count) {
+  const AdamW<acc<T>> k = by;
+  for (int64_t i = 0; i < count; ++i) {
+    const acc<T> g = gradient[i] / k.divisor;
+    const acc<T> m = k.beta1 * first[i] + (acc<T>(1) - k.beta1) * g;
+    const acc<T> v = k.beta2 * second[i] + (acc<T>(1) - k.beta2) * g * g;
+    weight[i] = k.shrink * weight[i] - k.rate * m / (std::sqrt(v) / k.root + k.eps);
+    first[i] = m;
+    second[i] = v;
+  }
+  if (compute == nullptr) return;
+  for (int64_t i = 0; i < count; ++i) compute[i] = T(weight[i]);
+}
+
+template <class T>
 constexpr KernelTable<T> kTable{rms_norm<T>,        rms_norm_backward<T>, swiglu<T>,
                                 swiglu_backward<T>, sum_rows<T>,          cross_entropy<T>,
-                                rotate_pairs<T>};
+                                rotate_pairs<T>,    accumulate<T>,        adamw<T>};
 
 }  // namespace
 

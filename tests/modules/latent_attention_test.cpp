@@ -71,8 +71,7 @@ at::Tensor naive(const Heads& h, const config::ModelConfig& c) {
 }
 
 at::Tensor sdpa(const Heads& h, const config::ModelConfig& c) {
-  return at::scaled_dot_product_attention(h.query, h.key, h.value, {}, 0.0, true,
-                                          softmax_scale(c));
+  return at::scaled_dot_product_attention(h.query, h.key, h.value, {}, 0.0, true, softmax_scale(c));
 }
 
 std::vector<at::Tensor> gradients(const at::Tensor& out, const at::Tensor& pull,
@@ -106,7 +105,8 @@ TEST_CASE("latent attention equals the explicit softmax and SDPA, forward and ba
 }
 
 TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precision", "[kernels]") {
-  const auto [dtype, tolerance] = GENERATE(std::pair{at::kFloat, 2e-6}, std::pair{at::kBFloat16, 2e-2});
+  const auto [dtype, tolerance] =
+      GENERATE(std::pair{at::kFloat, 2e-6}, std::pair{at::kBFloat16, 2e-2});
   CAPTURE(dtype);
   const auto config = heads_of(16, 8, 20);
   const int64_t length = 150, batch = 2;

@@ -1,0 +1,112 @@
+#include "trainer/optimizer.h"
+
+#include <string>
+
+#include "parallel/local_communicator.h"
+#include "tests/modules/numeric.h"
+#include "tests/modules/tiny_model.h"
+#include "tests/support/catch.h"
+
+namespace dsmoe::train {
+namespace {
+
+struct Fixture {
+  parallel::LocalCommunicator ep{"ep"};
+  nn::Model model{test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep};
+  nn::ParameterStore store;
+  config::OptimizerConfig config;
+  Optimizer optimizer;
+
+  explicit Fixture(at::ScalarType compute) : store(model, compute), optimizer(config, store) {
+    store.initialize(/*seed=*/1, /*std=*/0.3);
+  }
+
+  /// Gradients of many magnitudes, zeros and such whose square is denormal among them.
+  void fill_gradients(int64_t seed) {
+    for (at::Tensor* flat : {&store.gradients().dense, &store.gradients().expert}) {
+      const at::Tensor exponent = test::random(flat->sizes(), seed) * 8;
+      flat->copy_(test::random(flat->sizes(), seed + 1) * at::pow(10.0, exponent - 8));
+      flat->slice(0, 0, 3).zero_();
+    }
+  }
+};
+
+/// AdamW in ATen's own operators, float64.
+struct Reference {
+  at::Tensor weight, first, second;
+
+  explicit Reference(const at::Tensor& start)
+      : weight(start.to(at::kDouble, false, true)),
+        first(at::zeros_like(weight)),
+        second(at::zeros_like(weight)) {}
+
+  void step(const at::Tensor& gradient, int64_t t, double lr, double decay,
+            const config::OptimizerConfig& c) {
+    const auto [beta1, beta2] = c.betas;
+    const at::Tensor g = gradient.to(at::kDouble);
+    first.mul_(beta1).add_(g, 1 - beta1);
+    second.mul_(beta2).addcmul_(g, g, 1 - beta2);
+    const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
+    weight.mul_(1 - lr * decay);
+    weight.addcdiv_(first, (second / correction2).sqrt() + c.eps, -lr / correction1);
+  }
+};
+
+TEST_CASE("the optimizer is AdamW; matrices decay, norms do not") {
+  const auto [dtype, tolerance] = GENERATE(
+      std::pair{at::kDouble, 1e-14}, std::pair{at::kFloat, 1e-6}, std::pair{at::kBFloat16, 1e-6});
+  CAPTURE(dtype);
+  Fixture f(dtype);
+  Reference dense(f.store.weights().dense), expert(f.store.weights().expert);
+  Reference norms(f.store.weights().dense);
+  for (int64_t t = 1; t <= 4; ++t) {
+    f.fill_gradients(10 * t);
+    const double lr = 0.01 / static_cast<double>(t), divisor = t == 1 ? 1.0 : 2.5;
+    dense.step(f.store.gradients().dense / divisor, t, lr, f.config.weight_decay, f.config);
+    norms.step(f.store.gradients().dense / divisor, t, lr, 0.0, f.config);
+    expert.step(f.store.gradients().expert / divisor, t, lr, f.config.weight_decay, f.config);
+    f.optimizer.step(lr, divisor);
+  }
+  const int64_t decayed = f.store.decayed_dense();
+  const at::Tensor got = f.store.weights().dense;
+  REQUIRE(decayed < got.numel());
+  CHECK(test::distance(got.slice(0, 0, decayed), dense.weight.slice(0, 0, decayed)) < tolerance);
+  CHECK(test::distance(got.slice(0, decayed), norms.weight.slice(0, decayed)) < tolerance);
+  CHECK(test::distance(f.store.weights().expert, expert.weight) < tolerance);
+  CHECK(test::distance(f.optimizer.first_moments().expert, expert.first) < 10 * tolerance);
+  CHECK(test::distance(f.optimizer.second_moments().expert, expert.second) < 10 * tolerance);
+  CHECK(at::isfinite(got).all().item<bool>());
+  CHECK(f.optimizer.steps() == 4);
+}
+
+TEST_CASE("after a step modules compute with the rounded masters") {
+  Fixture f(at::kBFloat16);
+  f.fill_gradients(3);
+  f.optimizer.step(0.1, 1.0);
+  CHECK(f.store.compute().dense.equal(f.store.weights().dense.to(at::kBFloat16)));
+  CHECK(f.store.compute().expert.equal(f.store.weights().expert.to(at::kBFloat16)));
+  Fixture same(at::kFloat);
+  CHECK(same.store.compute().dense.is_same(same.store.weights().dense));
+}
+
+TEST_CASE("the same step on one thread and on three") {
+  const int before = at::get_num_threads();
+  const auto run = [&](int threads) {
+    at::set_num_threads(threads);
+    Fixture f(at::kFloat);
+    f.fill_gradients(3);
+    f.optimizer.step(0.1, 1.5);
+    return f.store.weights().dense;
+  };
+  CHECK(run(1).equal(run(3)));
+  at::set_num_threads(before);
+}
+
+TEST_CASE("clipping divides by how far the norm is above its limit") {
+  CHECK(clip_divisor(3.0, 1.5) == 2.0);
+  CHECK(clip_divisor(1.0, 1.5) == 1.0);
+  CHECK(clip_divisor(9.0, 0.0) == 1.0);
+}
+
+}  // namespace
+}  // namespace dsmoe::train
