@@ -176,9 +176,13 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   }
 };
 
-/// Each product of LibTorch in bf16 is compiled for its shape when it first appears, which takes
-/// longer than the product; with whole blocks of rows few shapes appear.
-int64_t rows_of_a_block(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 32 : 1; }
+/// Rows to compute for `count` pairs of one expert. Each product of LibTorch in bf16 is compiled,
+/// and kept, for every shape that appears: of 32 rows more or an eighth, few appear.
+int64_t rows_to_compute(int64_t count) {
+  int64_t block = 32;
+  while (16 * block <= count) block *= 2;
+  return (count + block - 1) / block * block;
+}
 
 struct Pairs {
   at::Tensor weights_P;
@@ -186,16 +190,15 @@ struct Pairs {
   std::vector<int64_t> offsets;
 };
 
-/// Fills each expert's pairs up to whole blocks with pairs of row 0 and weight 0, which add nothing
-/// to any sum or gradient.
-Pairs fill_blocks(const parallel::Dispatched& in, const std::vector<int64_t>& offsets,
-                  int64_t block) {
-  if (block == 1 || offsets.back() == 0) return {in.weights_P, in.pair_rows_P, offsets};
+/// Fills each expert's pairs up to rows_to_compute with pairs of row 0 and weight 0, which add
+/// nothing to any sum or gradient.
+Pairs fill_up(const parallel::Dispatched& in, const std::vector<int64_t>& offsets) {
   Pairs filled{{}, {}, {0}};
   std::vector<int64_t> from;
   for (size_t e = 0; e + 1 < offsets.size(); ++e) {
     for (int64_t p = offsets[e]; p < offsets[e + 1]; ++p) from.push_back(p);
-    while (static_cast<int64_t>(from.size()) % block != 0) from.push_back(offsets.back());
+    const auto end = filled.offsets.back() + rows_to_compute(offsets[e + 1] - offsets[e]);
+    from.resize(static_cast<size_t>(end), offsets.back());
     filled.offsets.push_back(static_cast<int64_t>(from.size()));
   }
   const at::Tensor from_P = torch::tensor(from, at::kLong);
@@ -217,7 +220,9 @@ ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
                                 const std::vector<int64_t>& offsets) {
-  const Pairs pairs = fill_blocks(in, offsets, rows_of_a_block(in.rows_RM.scalar_type()));
+  const bool compiles = in.rows_RM.scalar_type() == at::kBFloat16 && offsets.back() > 0;
+  const Pairs pairs =
+      compiles ? fill_up(in, offsets) : Pairs{in.weights_P, in.pair_rows_P, offsets};
   return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, gate_up_proj_, down_proj_,
                                 pairs.pair_rows_P, pairs.offsets);
 }

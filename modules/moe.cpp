@@ -20,9 +20,11 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
   const auto plan = std::make_shared<const parallel::DispatchPlan>(
       parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep));
   const parallel::Dispatcher dispatcher(plan, context_.ep);
-  const parallel::Dispatched arrived = dispatcher.dispatch(u_NM, routing.weights_NK);
+  const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
+  const at::Tensor shared_NM = shared_experts_ ? shared_experts_(u_NM) : at::Tensor();
+  const parallel::Dispatched arrived = dispatcher.arrive(flight);
   at::Tensor y_NM = dispatcher.combine(experts_(arrived, plan->expert_offsets));
-  if (shared_experts_) y_NM = y_NM + shared_experts_(u_NM);  // (20)
+  if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
   return {y_NM, {0, routing.scores_NE, routing.experts_NK, kept_NK, plan}};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 
 #include <memory>
 
@@ -15,6 +16,13 @@ struct Dispatched {
   at::Tensor pair_rows_P;  ///< int64: the row of each pair
 };
 
+/// Rows under way to the ranks of their experts; nothing here may be read before they arrive.
+struct InFlight {
+  at::Tensor rows_RM;
+  at::Tensor pairs;
+  c10::intrusive_ptr<torch::CustomClassHolder> exchange;
+};
+
 /// Moves token rows to the ranks of their experts and the experts' sums back, differentiably.
 /// Forward and backward use the same immutable plan: backward of dispatch is the combine exchange
 /// with the counts swapped, and the other way round.
@@ -23,10 +31,16 @@ class Dispatcher {
   /// ep must outlive the dispatcher and every graph made with it.
   Dispatcher(std::shared_ptr<const DispatchPlan> plan, Communicator& ep);
 
-  /// x_NM: token vectors; weights_NK: gate weights. Differentiable in both.
-  /// Collective over ep: rows, then weights; backward the same in reverse.
-  /// With one rank the rows are x itself, nothing is copied.
-  [[nodiscard]] Dispatched dispatch(const at::Tensor& x_NM, const at::Tensor& weights_NK) const;
+  /// x_NM: token vectors; weights_NK: gate weights. Differentiable in both. Sends, and returns
+  /// before anything has arrived: what needs none of it, such as the shared experts, is computed
+  /// between start and arrive, and its backward then runs while gradients travel back.
+  /// Collective over ep: rows, then weights; backward the same in reverse. No other collective on
+  /// ep in between. With one rank the rows are x itself, nothing is copied.
+  [[nodiscard]] InFlight start(const at::Tensor& x_NM, const at::Tensor& weights_NK) const;
+  [[nodiscard]] Dispatched arrive(const InFlight& flight) const;
+  [[nodiscard]] Dispatched dispatch(const at::Tensor& x_NM, const at::Tensor& weights_NK) const {
+    return arrive(start(x_NM, weights_NK));
+  }
 
   /// rows_RM: per arrived row the weighted sum over its experts here. Returns y_NM: the sum of a
   /// token's rows in ascending rank order; zero for a token that was sent nowhere.

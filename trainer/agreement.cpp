@@ -1,5 +1,7 @@
 #include "trainer/agreement.h"
 
+#include <algorithm>
+
 #include "configs/errors.h"
 
 namespace dsmoe::train {
@@ -18,6 +20,17 @@ void agree(parallel::Communicator& world, const std::function<void()>& body) {
   if (highest.item<int64_t>() == 0) return;
   if (highest.item<int64_t>() == claim) std::rethrow_exception(error);
   throw PeerFailed();
+}
+
+void broadcast_text(std::string& text, parallel::Communicator& world) {
+  if (world.size() == 1) return;
+  at::Tensor size = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
+  world.broadcast(size, 0);
+  at::Tensor bytes = at::zeros({size.item<int64_t>()}, at::kByte);
+  text.resize(static_cast<size_t>(bytes.numel()));
+  std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<uint8_t>());
+  world.broadcast(bytes, 0);
+  std::copy_n(bytes.const_data_ptr<uint8_t>(), text.size(), text.begin());
 }
 
 }  // namespace dsmoe::train

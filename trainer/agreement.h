@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <functional>
+#include <string>
 
 #include "parallel/communicator.h"
 
@@ -17,5 +18,8 @@ class PeerFailed : public std::exception {
 /// it and all others throw PeerFailed, so that one message is printed and no rank is left in a
 /// collective. `body` must not communicate before it throws. Collective.
 void agree(parallel::Communicator& world, const std::function<void()>& body);
+
+/// Gives every rank the text of rank 0. Collective.
+void broadcast_text(std::string& text, parallel::Communicator& world);
 
 }  // namespace dsmoe::train

@@ -6,20 +6,6 @@
 #include "trainer/agreement.h"
 
 namespace dsmoe::train {
-namespace {
-
-void broadcast_text(std::string& text, parallel::Communicator& world) {
-  if (world.size() == 1) return;
-  at::Tensor size = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
-  world.broadcast(size, 0);
-  at::Tensor bytes = at::zeros({size.item<int64_t>()}, at::kByte);
-  text.resize(static_cast<size_t>(bytes.numel()));
-  std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<uint8_t>());
-  world.broadcast(bytes, 0);
-  std::copy_n(bytes.const_data_ptr<uint8_t>(), text.size(), text.begin());
-}
-
-}  // namespace
 
 config::SearchPath search_path() {
   std::error_code ignored;

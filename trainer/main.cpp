@@ -1,7 +1,10 @@
+#include <c10/util/Exception.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "configs/dump.h"
@@ -21,6 +24,12 @@ using dsmoe::train::Console;
 constexpr int kUserError = 2;
 constexpr int kOurError = 1;
 
+/// Without LibTorch's C++ stack.
+std::string message_of(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  return torch != nullptr ? torch->what_without_backtrace() : error.what();
+}
+
 /// Runs the chosen verb on this rank. What only this rank may have met ends all ranks.
 int run_command(Command& command, dsmoe::parallel::World& world) {
   auto& all = world.communicator();
@@ -34,7 +43,7 @@ int run_command(Command& command, dsmoe::parallel::World& world) {
   } catch (const dsmoe::train::PeerFailed&) {
     return kUserError;
   } catch (const std::exception& error) {
-    console.error("rank " + std::to_string(all.rank()) + ": " + error.what());
+    console.error("rank " + std::to_string(all.rank()) + ": " + message_of(error));
     world.abort(kOurError);
   }
   return kOurError;
@@ -72,7 +81,7 @@ int main(int argc, char** argv) {
       const auto world = dsmoe::parallel::start("auto");
       return run_command(*command, *world);
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "error: %s\n", error.what());
+      std::fprintf(stderr, "error: %s\n", message_of(error).c_str());
       return dynamic_cast<const dsmoe::UserError*>(&error) != nullptr ? kUserError : kOurError;
     }
   }

@@ -68,7 +68,7 @@ Json report_json(const StepReport& report) {
                {"tokens_per_second", report.tokens_per_second},
                {"balance", balance_json(report.balance)},
                {"load", load_json(report.load)},
-               {"drop", {{"rate", report.drop_rate}}},
+               {"drop", {{"rate", report.drop_rate}, {"protected", report.protected_share}}},
                {"traffic", traffic_json(report.traffic)},
                {"time", time_json(report.time)},
                {"memory_bytes", report.memory_bytes},

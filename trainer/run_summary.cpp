@@ -135,6 +135,7 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
       census.total - census.routed_experts + census.routed_experts / topology.expert_size;
   const Widths widths = widths_of(config.run.precision);
   constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
+  constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
   MemoryEstimate memory;
   memory.weights = held * widths.master;
   if (widths.compute != widths.master) memory.weights += held * widths.compute;
@@ -142,7 +143,8 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
   memory.optimizer = 2 * held * widths.master;
   memory.activations = activation_elements(config) * widths.compute;
   memory.data = corpus_bytes(config.data);
-  memory.program = kProgram;
+  memory.program =
+      kProgram + (config.run.precision == config::Precision::kBf16 ? kCompiledProducts : 0);
   return memory;
 }
 

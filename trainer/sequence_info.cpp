@@ -25,10 +25,11 @@ nn::SequenceInfo sequence_info(const data::TokenBatch& batch, int64_t first_sequ
                                const config::RunConfig& config) {
   nn::SequenceInfo info;
   info.valid_BT = batch.valid_BT;
+  const double fraction =
+      config.drop.kind == config::DropKind::kNone ? 0.0 : config.drop.protected_fraction;
   for (const int64_t number : batch.sequence_numbers) {
     info.pools.push_back((number - first_sequence) / config.batch.pool);
-    info.protected_.push_back(
-        is_protected(config.run.seed, number, config.drop.protected_fraction));
+    info.protected_.push_back(is_protected(config.run.seed, number, fraction));
   }
   return info;
 }

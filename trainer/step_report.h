@@ -67,9 +67,10 @@ struct StepReport {
   double lr = 0;
   double seconds = 0;
   double tokens_per_second = 0;
-  BalanceValues balance;  ///< mean over layers and sequences
-  LoadValues load;        ///< mean over layers; dead: sum
-  double drop_rate = 0;   ///< pairs dropped / routed
+  BalanceValues balance;       ///< mean over layers and sequences
+  LoadValues load;             ///< mean over layers; dead: sum
+  double drop_rate = 0;        ///< pairs dropped / routed
+  double protected_share = 0;  ///< of the batch's sequences, those that nothing is dropped from
   TrafficValues traffic;
   PhaseSeconds time;
   int64_t memory_bytes = 0;

@@ -27,6 +27,17 @@ void reduce_values(const std::vector<T*>& values, parallel::Communicator& world)
   for (size_t i = 0; i < values.size(); ++i) *values[i] = data[i];
 }
 
+/// Sequences of padding alone do not count.
+int64_t count_protected(const nn::SequenceInfo& sequences) {
+  int64_t count = 0;
+  for (size_t b = 0; b < sequences.protected_.size(); ++b) {
+    const auto row = static_cast<int64_t>(b);
+    const bool filled = !sequences.valid_BT.defined() || sequences.valid_BT[row].any().item<bool>();
+    if (filled && sequences.protected_[b]) ++count;
+  }
+  return count;
+}
+
 }  // namespace
 
 StepStatistics::StepStatistics(const config::ModelConfig& model, int64_t element_bytes,
@@ -64,7 +75,9 @@ void StepStatistics::add_layer(Layer& layer, const nn::RoutingRecord& record,
 }
 
 void StepStatistics::add(const nn::ModelOutput& output, const Objective& objective,
-                         const at::Tensor& valid_BT) {
+                         const nn::SequenceInfo& sequences) {
+  const at::Tensor& valid_BT = sequences.valid_BT;
+  protected_ += count_protected(sequences);
   lm_sum_ += objective.lm_sum;
   tokens_ += valid_BT.defined() ? valid_BT.sum().item<int64_t>() : output.hidden_NM.size(0);
   for (size_t i = 0; i < output.routing.size(); ++i) {
@@ -83,7 +96,7 @@ void StepStatistics::add_traffic(int64_t gathered_bytes, int64_t measured_bytes)
 }
 
 void StepStatistics::reduce(parallel::Communicator& world) {
-  std::vector<int64_t*> counts{&tokens_, &bytes_, &bytes_bound_, &metadata_bytes_};
+  std::vector<int64_t*> counts{&tokens_, &protected_, &bytes_, &bytes_bound_, &metadata_bytes_};
   std::vector<double*> sums{&lm_sum_};
   for (Layer& layer : layers_) {
     for (int64_t& pairs : layer.pairs) counts.push_back(&pairs);
@@ -114,6 +127,7 @@ void StepStatistics::fill(StepReport& report, const config::BalanceConfig& balan
                           const GlobalCounts& counts) const {
   report.loss = ratio(lm_sum_, counts.targets);
   report.loss_total = report.loss;
+  report.protected_share = ratio(protected_, counts.sequences);
   report.traffic.bytes = bytes_;
   report.traffic.bytes_bound = bytes_bound_;
   report.traffic.metadata_bytes = metadata_bytes_;

@@ -18,7 +18,8 @@ class StepStatistics {
   StepStatistics(const config::ModelConfig& model, int64_t element_bytes, int64_t weight_bytes);
 
   /// Adds one micro-batch of this rank.
-  void add(const nn::ModelOutput& output, const Objective& objective, const at::Tensor& valid_BT);
+  void add(const nn::ModelOutput& output, const Objective& objective,
+           const nn::SequenceInfo& sequences);
   /// Bytes that dropping gathered across ranks, and bytes measured on the wire, of this rank.
   void add_traffic(int64_t gathered_bytes, int64_t measured_bytes);
 
@@ -47,6 +48,7 @@ class StepStatistics {
   std::vector<std::array<double, 3>> balance_sums_;
   double lm_sum_ = 0;
   int64_t tokens_ = 0;
+  int64_t protected_ = 0;
   int64_t bytes_ = 0;
   int64_t bytes_bound_ = 0;
   int64_t metadata_bytes_ = 0;

@@ -61,18 +61,26 @@ void TrainRun::open_directory() {
   });
 }
 
-void TrainRun::restore_or_initialize() {
-  const config::RunConfig& config = session_.config;
+std::string TrainRun::find_on_first() {
   std::vector<std::string> warnings;
-  std::optional<std::string> found;
+  std::string found;
   agree(context_.world, [&] {
-    found = find_checkpoint(directory_.checkpoints(), config.run.resume, warnings);
-    if (found) check_same_run(*found, config);
+    if (!context_.first()) return;
+    const config::RunConfig& config = session_.config;
+    found = find_checkpoint(directory_.checkpoints(), config.run.resume, warnings).value_or("");
+    if (!found.empty()) check_same_run(found, config);
   });
   for (const std::string& warning : warnings) context_.console.warn(warning);
-  if (found) {
-    agree(context_.world, [&] { restore(*found); });
-    context_.console.info("resumed from " + *found);
+  broadcast_text(found, context_.world);
+  return found;
+}
+
+void TrainRun::restore_or_initialize() {
+  const config::RunConfig& config = session_.config;
+  const std::string found = find_on_first();
+  if (!found.empty()) {
+    agree(context_.world, [&] { restore(found); });
+    context_.console.info("resumed from " + found);
   } else if (!config.model.init_from.empty()) {
     agree(context_.world, [&] {
       const std::string directory = find_model_directory(config.model.init_from);

@@ -34,6 +34,9 @@ class TrainRun {
  private:
   void open_data();
   void open_directory();
+  /// The checkpoint to go on from, or "". Rank 0 looks and verifies; a warning for each that does
+  /// not.
+  std::string find_on_first();
   void restore_or_initialize();
   void restore(const std::string& step_directory);
   void warn_about_machine(const RunState& saved);

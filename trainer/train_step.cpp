@@ -83,7 +83,7 @@ void run_micro_batch(TrainContext& context, const data::TokenBatch& batch, int64
   time.forward += watch.lap();
   objective.total.backward();
   time.backward += watch.lap();
-  statistics.add(output, objective, batch.valid_BT);
+  statistics.add(output, objective, sequences);
 }
 
 /// Whether the step may be taken: everything finite, on every rank alike.

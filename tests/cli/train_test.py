@@ -11,7 +11,7 @@ STEPS = 6
 KEYS = {
     "step", "tokens", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
     "balance.expert", "balance.device", "balance.communication",
-    "load.max_vio", "load.cv", "load.dead", "load.device_vio", "drop.rate",
+    "load.max_vio", "load.cv", "load.dead", "load.device_vio", "drop.rate", "drop.protected",
     "traffic.devices_per_token", "traffic.ranks_per_token", "traffic.bytes", "traffic.bytes_bound",
     "traffic.metadata_bytes",
     "time.data", "time.forward", "time.backward", "time.communication", "time.optimizer",

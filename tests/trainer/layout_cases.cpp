@@ -40,6 +40,7 @@ void compare_reports(Checks& checks, const train::StepReport& a, const train::St
        what + "balance.communication");
   near(checks, a.load.max_vio, b.load.max_vio, 1e-15, what + "load.max_vio");
   near(checks, a.drop_rate, b.drop_rate, 1e-15, what + "drop.rate");
+  near(checks, a.protected_share, b.protected_share, 1e-15, what + "drop.protected");
   near(checks, a.traffic.devices_per_token, b.traffic.devices_per_token, 1e-15,
        what + "devices_per_token");
   checks.equal(a.traffic.bytes, a.traffic.bytes_bound + a.traffic.metadata_bytes,

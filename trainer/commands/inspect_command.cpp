@@ -6,6 +6,7 @@
 #include "configs/hf_config.h"
 #include "modules/model_census.h"
 #include "trainer/command.h"
+#include "trainer/commands/memory_json.h"
 #include "trainer/human.h"
 #include "trainer/model_directory.h"
 #include "trainer/run_summary.h"
@@ -31,7 +32,6 @@ config::RunConfig configuration(const InspectCommand& command, CommandContext& c
 nlohmann::ordered_json report(const config::RunConfig& config, const parallel::Topology& topology) {
   const auto parameters = nn::count_parameters(config.model);
   const auto flops = nn::count_flops(config.model, config.data.sequence_length);
-  const auto memory = estimate_memory(config, topology);
   const int64_t cache = nn::kv_cache_elements(config.model);
   const int64_t bytes = config.run.precision == config::Precision::kBf16 ? 2 : 4;
   const auto verdict = config::hf_class(config.model);
@@ -47,14 +47,7 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
             {"training_noncausal", flops.training_noncausal},
             {"sequence_length", flops.sequence_length}}},
           {"kv_cache", {{"elements_per_token", cache}, {"bytes_per_token", cache * bytes}}},
-          {"memory",
-           {{"weights", memory.weights},
-            {"gradients", memory.gradients},
-            {"optimizer", memory.optimizer},
-            {"activations", memory.activations},
-            {"data", memory.data},
-            {"program", memory.program},
-            {"total", memory.total()}}},
+          {"memory", memory_json(estimate_memory(config, topology))},
           {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
           {"hf_class", config::hf_class_name(verdict.hf_class)},
           {"hf_class_reason", verdict.reason}};

@@ -8,6 +8,7 @@
 #include "modules/model_census.h"
 #include "trainer/agreement.h"
 #include "trainer/command.h"
+#include "trainer/commands/memory_json.h"
 #include "trainer/run_summary.h"
 #include "trainer/session.h"
 #include "trainer/stop_signal.h"
@@ -23,18 +24,10 @@ struct TrainCommand final : Command {
 };
 
 void print_json(const config::RunConfig& config, const parallel::Topology& topology) {
-  const MemoryEstimate memory = estimate_memory(config, topology);
   const auto census = nn::count_parameters(config.model);
   const nlohmann::ordered_json json = {
       {"parameters", {{"total", census.total}, {"active", census.active}}},
-      {"memory",
-       {{"weights", memory.weights},
-        {"gradients", memory.gradients},
-        {"optimizer", memory.optimizer},
-        {"activations", memory.activations},
-        {"data", memory.data},
-        {"program", memory.program},
-        {"total", memory.total()}}},
+      {"memory", memory_json(estimate_memory(config, topology))},
       {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
       {"config", config::dump(config)}};
   std::fputs((json.dump(2) + "\n").c_str(), stdout);

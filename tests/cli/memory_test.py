@@ -1,0 +1,50 @@
+"""The memory that a dry run announces is what the process takes at its peak: within 10 % or 64 MB."""
+import pathlib
+import unittest
+
+from support import ROOT, CliTest, metrics
+
+SLACK = 64 << 20
+
+
+def cpu_has(flag):
+    return flag in pathlib.Path("/proc/cpuinfo").read_text()
+
+
+class MemoryTest(CliTest):
+
+    def check(self, estimate, peak):
+        self.assertLess(abs(peak - estimate), max(SLACK, estimate // 10),
+                        f"estimated {estimate / 2**20:.0f} MiB, took {peak / 2**20:.0f} MiB")
+
+    def bench(self, shape, *overrides):
+        self.folder = ROOT  # presets are found from the repository's root
+        result = self.succeed("bench", "step", f"configs/bench/{shape}.yaml", "--steps", "2", "--json",
+                              *overrides).json()
+        self.check(result["estimated_bytes"], result["peak_bytes"])
+
+    def test_steps_of_the_bench_shapes(self):
+        for shape in "acd":
+            with self.subTest(shape):
+                self.bench(shape)
+
+    @unittest.skipUnless(cpu_has("avx512_bf16"), "bf16 is emulated on this CPU")
+    def test_steps_in_bf16(self):
+        for shape in "ac":
+            with self.subTest(shape):
+                self.bench(shape, "run.precision=bf16")
+
+    def test_a_run_of_two_ranks(self):
+        model = {"hidden_size": 256, "n_routed_experts": 32, "n_group": 4, "moe_intermediate_size": 256,
+                 "num_hidden_layers": 4, "max_position_embeddings": 256}
+        changes = {"run": {"precision": "fp32"}, "model": model, "parallel": {"expert": 2},
+                   "data": {"sequence_length": 256}, "batch": {"sequences": 16, "micro_sequences": 8, "pool": 1},
+                   "schedule": {"steps": 3, "warmup_steps": 1}, "eval": {"every": 0}}
+        config = self.write_config("memory.yaml", **changes)
+        dry = self.succeed("train", config, "--dry-run", "--json", ranks=2).json()
+        run = self.train("memory", ranks=2, **changes)
+        self.check(dry["memory"]["total"], max(line["memory_bytes"] for line in metrics(run)))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "trainer/run_summary.h"
+
+namespace dsmoe::train {
+
+/// Bytes per rank by kind, as `inspect --json` and `train --dry-run --json` print them.
+[[nodiscard]] inline nlohmann::ordered_json memory_json(const MemoryEstimate& memory) {
+  return {{"weights", memory.weights},     {"gradients", memory.gradients},
+          {"optimizer", memory.optimizer}, {"activations", memory.activations},
+          {"data", memory.data},           {"program", memory.program},
+          {"total", memory.total()}};
+}
+
+}  // namespace dsmoe::train
