@@ -45,8 +45,8 @@ void rotate_rows(at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor
     for_rows(rows_NR.size(0), width, [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
         const int64_t at = n % length * (width / 2);
-        kernels::kernels<scalar_t>().rotate_pairs(rows + n * width, cos + at, sin + at, 1, width,
-                                                  width, static_cast<opmath>(sign));
+        kernels::kernels<scalar_t>().rotate_pairs(rows + n * width, cos + at, sin + at, width / 2,
+                                                  static_cast<opmath>(sign));
       }
     });
   });

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "modules/kernels/attention_table.h"
+#include "modules/kernels/rotate.h"
 #include "modules/kernels/tile_product.h"
 
 namespace dsmoe::nn::kernels::DSMOE_ISA {
@@ -48,17 +49,6 @@ void store_row(const A* from, int64_t width, A factor, T* to) {
   for (int64_t i = 0; i < width; ++i) to[i] = T(factor * from[i]);
 }
 
-/// Rotates the pairs (2i, 2i+1) of x by the angles of one position; sign -1 turns back.
-template <class A>
-void rotate(A* x, const A* cos, const A* sin, int64_t pairs, A sign) {
-  for (int64_t i = 0; i < pairs; ++i) {
-    const A a = x[2 * i];
-    const A b = x[2 * i + 1];
-    x[2 * i] = a * cos[i] - sign * b * sin[i];
-    x[2 * i + 1] = b * cos[i] + sign * a * sin[i];
-  }
-}
-
 /// Which part of a pair of blocks lies on or below the diagonal.
 struct Triangle {
   int64_t first_query;
@@ -98,14 +88,15 @@ struct Blocks {
     load_row(head.kv + t * head.kv_stride + head.nope, head.value, to);
   }
 
-  /// Query rows with their rotated part, times the softmax scale.  (14), (16)
+  /// Query rows with their rotated part, times the softmax scale.
   void load_queries(int64_t first, int64_t count) {
     const int64_t pairs = head.rope / 2;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t t = first + r;
       A* row = query[r];
-      load_row(head.query + t * head.query_stride, key_width, row);
-      rotate(row + head.nope, head.cos + t * pairs, head.sin + t * pairs, pairs, A(1));
+      load_row(head.query + t * head.query_stride, key_width, row);  // (16)
+      const A *cos = head.cos + t * pairs, *sin = head.sin + t * pairs;
+      rotate_pairs(row + head.nope, cos, sin, pairs, A(1));  // (14)
       for (int64_t i = 0; i < key_width; ++i) row[i] *= head.scale;
     }
   }
@@ -221,6 +212,7 @@ struct Forward : Blocks<T> {
     turn_blocks<A>({key.data, key.stride}, head.length, Base::key_width, Base::keys_turned.data);
   }
 
+  /// The part that one block of keys has in the output of a block of queries.  (18)
   void take_keys(const Triangle& t) {
     multiply_visible<A>(Base::query, Base::key_width,
                         Base::turned(Base::keys_turned, Base::key_width, t.first_key), t,
@@ -324,7 +316,7 @@ struct Backward : Blocks<T> {
     const int64_t pairs = head.rope / 2;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t t = first + r;
-      rotate(dquery[r] + head.nope, head.cos + t * pairs, head.sin + t * pairs, pairs, A(-1));
+      rotate_pairs(dquery[r] + head.nope, head.cos + t * pairs, head.sin + t * pairs, pairs, A(-1));
       store_row(dquery[r], Base::key_width, head.scale, gradient.dquery + t * head.query_stride);
     }
   }

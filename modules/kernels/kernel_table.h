@@ -41,10 +41,9 @@ struct KernelTable {
   /// target < 0: loss 0, gradient 0.
   void (*cross_entropy)(T* logits, const int64_t* targets, double* loss, int64_t rows,
                         int64_t vocab);
-  /// Rotates the pairs (2i, 2i+1) of `heads` vectors of `dim` at x + row * row_stride
-  /// + head * head_stride by the angles cos, sin [dim/2] of the row; sign -1 turns back.
-  void (*rotate_pairs)(T* x, const opmath_t<T>* cos, const opmath_t<T>* sin, int64_t heads,
-                       int64_t head_stride, int64_t dim, opmath_t<T> sign);
+  /// Rotates the pairs (2i, 2i+1) of x by the angles cos, sin [pairs]; sign -1 turns back.
+  void (*rotate_pairs)(T* x, const opmath_t<T>* cos, const opmath_t<T>* sin, int64_t pairs,
+                       opmath_t<T> sign);
   /// into += from.
   void (*accumulate)(const T* from, opmath_t<T>* into, int64_t count);
   /// Updates masters and moments in one pass; `compute` gets the new weights in T, or is null.

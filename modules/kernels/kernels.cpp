@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "modules/kernels/kernel_table.h"
+#include "modules/kernels/rotate.h"
 
 namespace dsmoe::nn::kernels::DSMOE_ISA {
 namespace {
@@ -119,19 +120,6 @@ void cross_entropy(T* logits, const int64_t* targets, double* loss, int64_t rows
     for (int64_t i = 0; i < vocab; ++i) logits[i] = T(std::exp(load(logits[i]) - top) * inverse);
     logits[targets[r]] = T(load(logits[targets[r]]) - acc<T>(1));
     loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(target);
-  }
-}
-
-template <class T>
-void rotate_pairs(T* x, const acc<T>* cos, const acc<T>* sin, int64_t heads, int64_t head_stride,
-                  int64_t dim, acc<T> sign) {
-  for (int64_t h = 0; h < heads; ++h, x += head_stride) {
-    for (int64_t i = 0; i < dim / 2; ++i) {
-      const acc<T> a = load(x[2 * i]);
-      const acc<T> b = load(x[2 * i + 1]);
-      x[2 * i] = T(a * cos[i] - sign * b * sin[i]);
-      x[2 * i + 1] = T(b * cos[i] + sign * a * sin[i]);
-    }
   }
 }
 

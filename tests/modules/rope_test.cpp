@@ -72,8 +72,7 @@ at::Tensor rotated(const at::Tensor& x_R, int64_t position, const RopeTable& tab
   const int64_t dim = x_R.size(0);
   const auto* cos = table.cos_TR.const_data_ptr<double>() + position * dim / 2;
   const auto* sin = table.sin_TR.const_data_ptr<double>() + position * dim / 2;
-  kernels::kernels<double>().rotate_pairs(y_R.mutable_data_ptr<double>(), cos, sin, /*heads=*/1,
-                                          dim, dim, sign);
+  kernels::kernels<double>().rotate_pairs(y_R.mutable_data_ptr<double>(), cos, sin, dim / 2, sign);
   return y_R;
 }
 

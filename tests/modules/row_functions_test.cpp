@@ -108,8 +108,11 @@ void check_rotation(at::ScalarType dtype) {
   const at::Tensor before = x.to(at::kDouble).clone();
   const at::Tensor angles = test::random({dim / 2}, 2);
   const at::Tensor cos = angles.cos().to(angle_type), sin = angles.sin().to(angle_type);
-  kernels::kernels<T>().rotate_pairs(x.mutable_data_ptr<T>() + 5, cos.const_data_ptr<opmath>(),
-                                     sin.const_data_ptr<opmath>(), heads, stride, dim, opmath(1));
+  for (int64_t h = 0; h < heads; ++h) {
+    kernels::kernels<T>().rotate_pairs(x.mutable_data_ptr<T>() + h * stride + 5,
+                                       cos.const_data_ptr<opmath>(), sin.const_data_ptr<opmath>(),
+                                       dim / 2, opmath(1));
+  }
   const at::Tensor even = before.slice(1, 5, 11, 2), odd = before.slice(1, 6, 11, 2);
   const at::Tensor turned = at::stack(
       {even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos()}, 2);
