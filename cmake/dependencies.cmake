@@ -23,9 +23,16 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 
 # Third-party headers are SYSTEM: their warnings are not ours.
-# Without OpenMP's flag ATen's headers compile at::parallel_for as a plain loop.
+# Without OpenMP's flag ATen's headers compile at::parallel_for as a plain loop. The wheel brings its own runtime:
+# linked first, so that no second one is looked for.
 add_library(dsmoe_torch INTERFACE)
-target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
+find_library(TORCH_OPENMP NAMES libgomp.so.1 libomp.so libiomp5.so PATHS ${TORCH_INSTALL_PREFIX}/lib NO_DEFAULT_PATH)
+target_compile_options(dsmoe_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
+if(TORCH_OPENMP)
+  target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES} ${TORCH_OPENMP})
+else()
+  target_link_libraries(dsmoe_torch INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX)
+endif()
 
 # The wheel ships an fmt of its own, newer than the system's spdlog wants; only console.cpp sees spdlog,
 # in a target that does not see the wheel's headers.

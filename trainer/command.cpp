@@ -7,6 +7,10 @@
 
 namespace dsmoe::train {
 
+Argument json_argument(Command& command) {
+  return {"--json", &command.json, "one JSON object on stdout"};
+}
+
 config::SearchPath search_path() {
   std::error_code ignored;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);

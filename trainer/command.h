@@ -1,17 +1,13 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "configs/resolve.h"
 #include "parallel/world.h"
+#include "trainer/arguments.h"
 #include "trainer/console.h"
-
-namespace CLI {
-class App;
-}
 
 namespace dsmoe::train {
 
@@ -23,20 +19,28 @@ struct CommandContext {
   [[nodiscard]] bool first() const { return world.rank() == 0; }
 };
 
-/// A verb: its options live in what `add` captured; `run` does the work, collectively, and returns
-/// the exit code.
+/// A verb and its options. One object per verb, for the whole process.
 struct Command {
-  CLI::App* app = nullptr;
-  std::function<int(CommandContext&)> run;
+  Command() = default;
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+  virtual ~Command() = default;
+  /// Name and arguments; the targets are this object's members.
+  [[nodiscard]] virtual Verb verb() = 0;
+  /// The work, collective over the world, with the options read; returns the exit code.
+  [[nodiscard]] virtual int run(CommandContext& context) = 0;
+
   bool json = false;
 };
 
-/// Each adds its subcommand to the program.
-[[nodiscard]] std::shared_ptr<Command> add_train(CLI::App& program);
-[[nodiscard]] std::shared_ptr<Command> add_eval(CLI::App& program);
-[[nodiscard]] std::shared_ptr<Command> add_generate(CLI::App& program);
-[[nodiscard]] std::shared_ptr<Command> add_inspect(CLI::App& program);
-[[nodiscard]] std::shared_ptr<Command> add_bench(CLI::App& program);
+[[nodiscard]] std::unique_ptr<Command> train_command();
+[[nodiscard]] std::unique_ptr<Command> eval_command();
+[[nodiscard]] std::unique_ptr<Command> generate_command();
+[[nodiscard]] std::unique_ptr<Command> inspect_command();
+[[nodiscard]] std::unique_ptr<Command> bench_command();
+
+/// The argument that every verb with machine-readable output has.
+[[nodiscard]] Argument json_argument(Command& command);
 
 /// Where presets are looked for beyond the YAML's folder.
 [[nodiscard]] config::SearchPath search_path();

@@ -1,6 +1,5 @@
 #include <c10/util/Exception.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -49,42 +48,42 @@ int run_command(Command& command, dsmoe::parallel::World& world) {
   return kOurError;
 }
 
-/// CLI11 ends with its own codes; wrong arguments are the user's.
-int exit_of(CLI::App& program, const CLI::ParseError& error) {
-  return program.exit(error) == 0 ? 0 : kUserError;
+std::vector<std::unique_ptr<Command>> all_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(dsmoe::train::train_command());
+  commands.push_back(dsmoe::train::eval_command());
+  commands.push_back(dsmoe::train::generate_command());
+  commands.push_back(dsmoe::train::inspect_command());
+  commands.push_back(dsmoe::train::bench_command());
+  return commands;
+}
+
+std::vector<dsmoe::train::Verb> verbs_of(const std::vector<std::unique_ptr<Command>>& commands) {
+  std::vector<dsmoe::train::Verb> verbs;
+  for (const auto& command : commands) verbs.push_back(command->verb());
+  return verbs;
+}
+
+/// Starts the ranks and runs the verb on each.
+int start(Command& command) {
+  dsmoe::train::keep_freed_memory();
+  try {
+    const auto world = dsmoe::parallel::start("auto");
+    return run_command(command, *world);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", message_of(error).c_str());
+    return dynamic_cast<const dsmoe::UserError*>(&error) != nullptr ? kUserError : kOurError;
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App program("dsmoe: trains DeepSeek-V2-style mixture-of-experts language models", "dsmoe");
-  program.require_subcommand(0, 1);
-  bool help_config = false;
-  program.add_flag("--help-config", help_config, "every configuration key, and exit");
-  const std::vector<std::shared_ptr<Command>> commands{
-      dsmoe::train::add_train(program), dsmoe::train::add_eval(program),
-      dsmoe::train::add_generate(program), dsmoe::train::add_inspect(program),
-      dsmoe::train::add_bench(program)};
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return exit_of(program, error);
-  }
-  if (help_config) {
+  const auto commands = all_commands();
+  const auto parsed = dsmoe::train::parse_arguments(argc, argv, verbs_of(commands));
+  if (parsed.help_config) {
     std::fputs(dsmoe::config::help_text().c_str(), stdout);
     return 0;
   }
-  for (const auto& command : commands) {
-    if (!command->app->parsed()) continue;
-    dsmoe::train::keep_freed_memory();
-    try {
-      const auto world = dsmoe::parallel::start("auto");
-      return run_command(*command, *world);
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "error: %s\n", message_of(error).c_str());
-      return dynamic_cast<const dsmoe::UserError*>(&error) != nullptr ? kUserError : kOurError;
-    }
-  }
-  std::fputs(program.help().c_str(), stderr);
-  return kUserError;
+  return parsed.verb ? start(*commands[*parsed.verb]) : parsed.exit_code;
 }

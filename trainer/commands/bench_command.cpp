@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -17,6 +16,9 @@ namespace dsmoe::train {
 namespace {
 
 struct BenchCommand final : Command {
+  [[nodiscard]] Verb verb() override;
+  [[nodiscard]] int run(CommandContext& context) override;
+
   std::string what;
   std::string config_path;
   std::vector<std::string> overrides;
@@ -84,13 +86,23 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
   return json;
 }
 
-int run_bench(const BenchCommand& command, CommandContext& context) {
-  const config::RunConfig config = resolve_on_all(command.config_path, command.overrides, context);
-  const BenchResult result = bench_steps(config, command.steps, context);
+Verb BenchCommand::verb() {
+  return {"bench",
+          "time training steps against at::matmul",
+          {{"what", &what, "step", /*required=*/true, Range::kAny, {"step"}},
+           {"config", &config_path, "YAML file", /*required=*/true},
+           {"overrides", &overrides, "key=value ..."},
+           {"--steps", &steps, "timed steps", /*required=*/false, Range::kPositive},
+           json_argument(*this)}};
+}
+
+int BenchCommand::run(CommandContext& context) {
+  const config::RunConfig config = resolve_on_all(config_path, overrides, context);
+  const BenchResult result = bench_steps(config, steps, context);
   std::vector<RoofPoint> roof = roof_points(config);
   for (RoofPoint& point : roof) measure(point, config.run.precision);
   if (!context.first()) return 0;
-  if (command.json) {
+  if (json) {
     std::fputs((to_json(config, roof, result.best, result.estimated_bytes).dump(2) + "\n").c_str(),
                stdout);
     return 0;
@@ -107,19 +119,6 @@ int run_bench(const BenchCommand& command, CommandContext& context) {
 
 }  // namespace
 
-std::shared_ptr<Command> add_bench(CLI::App& program) {
-  auto command = std::make_shared<BenchCommand>();
-  command->app = program.add_subcommand("bench", "time training steps against at::matmul");
-  command->app->add_option("what", command->what, "step")
-      ->required()
-      ->check(CLI::IsMember({"step"}));
-  command->app->add_option("config", command->config_path, "YAML file")->required();
-  command->app->add_option("overrides", command->overrides, "key=value ...");
-  command->app->add_option("--steps", command->steps, "timed steps")->check(CLI::PositiveNumber);
-  command->app->add_flag("--json", command->json, "one JSON object on stdout");
-  BenchCommand* raw = command.get();
-  command->run = [raw](CommandContext& context) { return run_bench(*raw, context); };
-  return command;
-}
+std::unique_ptr<Command> bench_command() { return std::make_unique<BenchCommand>(); }
 
 }  // namespace dsmoe::train

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -14,6 +13,9 @@ namespace dsmoe::train {
 namespace {
 
 struct EvalCommand final : Command {
+  [[nodiscard]] Verb verb() override;
+  [[nodiscard]] int run(CommandContext& context) override;
+
   std::string model;
   std::string data;
   int64_t window = 0;
@@ -43,36 +45,32 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
   std::fputs((json.dump() + "\n").c_str(), stdout);
 }
 
-int run_eval(const EvalCommand& command, CommandContext& context) {
-  LoadedModel loaded = open_model(command.model, context);
-  const int64_t window = command.window > 0 ? command.window : loaded.window;
+Verb EvalCommand::verb() {
+  return {"eval",
+          "loss and bits per byte on held-out text",
+          {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
+           {"--data", &data, "text or JSONL file", /*required=*/true},
+           {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
+            /*required=*/false, Range::kPositive},
+           {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
+            /*required=*/false, Range::kPositive},
+           json_argument(*this)}};
+}
+
+int EvalCommand::run(CommandContext& context) {
+  LoadedModel loaded = open_model(model, context);
+  const int64_t length = window > 0 ? window : loaded.window;
   std::unique_ptr<data::EvalSet> set;
   agree(context.world,
-        [&] { set = std::make_unique<data::EvalSet>(command.data, *loaded.tokenizer, window); });
-  const EvalPlan plan{set->num_windows(), command.micro_sequences, /*drop=*/false};
+        [&] { set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length); });
+  const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false};
   print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
-        command, context);
+        *this, context);
   return 0;
 }
 
 }  // namespace
 
-std::shared_ptr<Command> add_eval(CLI::App& program) {
-  auto command = std::make_shared<EvalCommand>();
-  command->app = program.add_subcommand("eval", "loss and bits per byte on held-out text");
-  command->app->add_option("--model", command->model, "Hugging Face or step directory")->required();
-  command->app->add_option("--data", command->data, "text or JSONL file")->required();
-  command->app
-      ->add_option("--window", command->window,
-                   "predicted tokens per window (default: as trained, or 4096)")
-      ->check(CLI::PositiveNumber);
-  command->app
-      ->add_option("--micro-sequences", command->micro_sequences, "windows a rank takes at a time")
-      ->check(CLI::PositiveNumber);
-  command->app->add_flag("--json", command->json, "one JSON object on stdout");
-  EvalCommand* raw = command.get();
-  command->run = [raw](CommandContext& context) { return run_eval(*raw, context); };
-  return command;
-}
+std::unique_ptr<Command> eval_command() { return std::make_unique<EvalCommand>(); }
 
 }  // namespace dsmoe::train

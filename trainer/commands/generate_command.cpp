@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "configs/errors.h"
 #include "trainer/agreement.h"
@@ -12,8 +12,11 @@ namespace dsmoe::train {
 namespace {
 
 struct GenerateCommand final : Command {
+  [[nodiscard]] Verb verb() override;
+  [[nodiscard]] int run(CommandContext& context) override;
+
   std::string model;
-  std::string prompt;
+  std::optional<std::string> prompt;
   std::vector<int64_t> token_ids;
   GenerateOptions options;
 };
@@ -21,7 +24,7 @@ struct GenerateCommand final : Command {
 std::vector<int64_t> prompt_ids(const GenerateCommand& command, const LoadedModel& loaded) {
   if (!command.token_ids.empty()) return command.token_ids;
   std::vector<int64_t> ids{loaded.tokenizer->bos()};
-  for (const int64_t id : loaded.tokenizer->encode(command.prompt)) ids.push_back(id);
+  for (const int64_t id : loaded.tokenizer->encode(command.prompt.value_or(""))) ids.push_back(id);
   return ids;
 }
 
@@ -38,7 +41,7 @@ void print(const Generated& generated, const GenerateCommand& command, const Loa
   if (!context.first()) return;
   const std::string text = loaded.tokenizer->decode(generated.token_ids);
   if (!command.json) {
-    std::fputs((command.prompt + text + "\n").c_str(), stdout);
+    std::fputs((command.prompt.value_or("") + text + "\n").c_str(), stdout);
     return;
   }
   const nlohmann::ordered_json json = {{"text", text},
@@ -48,41 +51,41 @@ void print(const Generated& generated, const GenerateCommand& command, const Loa
   std::fputs((json.dump(-1, ' ', false, replace) + "\n").c_str(), stdout);
 }
 
-int run_generate(GenerateCommand& command, CommandContext& context) {
-  LoadedModel loaded = open_model(command.model, context);
-  const auto ids = prompt_ids(command, loaded);
+/// Throws ConfigError without anything to go on from.
+void check_given(const GenerateCommand& command) {
+  if (command.prompt || !command.token_ids.empty()) return;
+  throw ConfigError("generate: nothing to continue\nhint: give --prompt TEXT or --token-ids");
+}
+
+Verb GenerateCommand::verb() {
+  return {"generate",
+          "continue a text",
+          {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
+           {"--prompt", &prompt, "text; BOS is put before it"},
+           {.name = "--token-ids",
+            .target = &token_ids,
+            .help = "ids, used as given: 1,2,3",
+            .excludes = "--prompt"},
+           {"--max-tokens", &options.max_tokens, "new tokens at most", /*required=*/false,
+            Range::kNonNegative},
+           {"--temperature", &options.temperature, "0: the most likely token", /*required=*/false,
+            Range::kNonNegative},
+           {"--seed", &options.seed, "of the sampling"},
+           json_argument(*this)}};
+}
+
+int GenerateCommand::run(CommandContext& context) {
+  agree(context.world, [&] { check_given(*this); });
+  LoadedModel loaded = open_model(model, context);
+  const auto ids = prompt_ids(*this, loaded);
   agree(context.world, [&] { check_ids(ids, loaded.session->config.model.vocab_size); });
-  command.options.eos = loaded.session->config.model.eos_token_id;
-  print(generate(loaded.session->model, ids, command.options), command, loaded, context);
+  options.eos = loaded.session->config.model.eos_token_id;
+  print(generate(loaded.session->model, ids, options), *this, loaded, context);
   return 0;
 }
 
 }  // namespace
 
-std::shared_ptr<Command> add_generate(CLI::App& program) {
-  auto command = std::make_shared<GenerateCommand>();
-  command->app = program.add_subcommand("generate", "continue a text");
-  auto* app = command->app;
-  app->add_option("--model", command->model, "Hugging Face or step directory")->required();
-  auto* prompt = app->add_option("--prompt", command->prompt, "text; BOS is put before it");
-  auto* ids = app->add_option("--token-ids", command->token_ids, "ids, used as given: 1,2,3")
-                  ->delimiter(',');
-  prompt->excludes(ids);
-  app->add_option("--max-tokens", command->options.max_tokens, "new tokens at most")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--temperature", command->options.temperature, "0: the most likely token")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--seed", command->options.seed, "of the sampling");
-  app->add_flag("--json", command->json, "one JSON object on stdout");
-  GenerateCommand* raw = command.get();
-  command->run = [raw, prompt, ids](CommandContext& context) {
-    agree(context.world, [&] {
-      if (prompt->count() + ids->count() > 0) return;
-      throw ConfigError("generate: nothing to continue\nhint: give --prompt TEXT or --token-ids");
-    });
-    return run_generate(*raw, context);
-  };
-  return command;
-}
+std::unique_ptr<Command> generate_command() { return std::make_unique<GenerateCommand>(); }
 
 }  // namespace dsmoe::train

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -17,6 +16,9 @@ namespace dsmoe::train {
 namespace {
 
 struct InspectCommand final : Command {
+  [[nodiscard]] Verb verb() override;
+  [[nodiscard]] int run(CommandContext& context) override;
+
   std::string target;
   std::vector<std::string> overrides;
 };
@@ -69,27 +71,26 @@ std::string table_of(const nlohmann::ordered_json& json) {
   return table.text();
 }
 
-int run_inspect(const InspectCommand& command, CommandContext& context) {
-  const config::RunConfig config = configuration(command, context);
+Verb InspectCommand::verb() {
+  return {"inspect",
+          "parameters, FLOPs, cache and memory",
+          {{"target", &target, "YAML file or model directory", /*required=*/true},
+           {"overrides", &overrides, "key=value ..."},
+           json_argument(*this)}};
+}
+
+int InspectCommand::run(CommandContext& context) {
+  const config::RunConfig config = configuration(*this, context);
   const auto topology =
       parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
   if (!context.first()) return 0;
-  const auto json = report(config, topology);
-  std::fputs(((command.json ? json.dump(2) : table_of(json)) + "\n").c_str(), stdout);
+  const auto numbers = report(config, topology);
+  std::fputs(((json ? numbers.dump(2) : table_of(numbers)) + "\n").c_str(), stdout);
   return 0;
 }
 
 }  // namespace
 
-std::shared_ptr<Command> add_inspect(CLI::App& program) {
-  auto command = std::make_shared<InspectCommand>();
-  command->app = program.add_subcommand("inspect", "parameters, FLOPs, cache and memory");
-  command->app->add_option("target", command->target, "YAML file or model directory")->required();
-  command->app->add_option("overrides", command->overrides, "key=value ...");
-  command->app->add_flag("--json", command->json, "one JSON object on stdout");
-  InspectCommand* raw = command.get();
-  command->run = [raw](CommandContext& context) { return run_inspect(*raw, context); };
-  return command;
-}
+std::unique_ptr<Command> inspect_command() { return std::make_unique<InspectCommand>(); }
 
 }  // namespace dsmoe::train

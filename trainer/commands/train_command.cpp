@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,6 +17,9 @@ namespace dsmoe::train {
 namespace {
 
 struct TrainCommand final : Command {
+  [[nodiscard]] Verb verb() override;
+  [[nodiscard]] int run(CommandContext& context) override;
+
   std::string config_path;
   std::vector<std::string> overrides;
   bool dry_run = false;
@@ -33,7 +35,8 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
   std::fputs((json.dump(2) + "\n").c_str(), stdout);
 }
 
-int dry_run(const TrainCommand& command, const config::RunConfig& config, CommandContext& context) {
+int show_dry_run(const TrainCommand& command, const config::RunConfig& config,
+                 CommandContext& context) {
   agree(context.world, [&] {
     config::check_training(config);
     config::check_layout(config, context.world.size());
@@ -51,24 +54,24 @@ int dry_run(const TrainCommand& command, const config::RunConfig& config, Comman
   return 0;
 }
 
+Verb TrainCommand::verb() {
+  return {"train",
+          "pretrain, or go on where a run was left",
+          {{"config", &config_path, "YAML file", /*required=*/true},
+           {"overrides", &overrides, "key=value ..."},
+           {"--dry-run", &dry_run, "print the resolved run, parameters, memory and traffic; stop"},
+           {"--json", &json, "with --dry-run: one JSON object on stdout"}}};
+}
+
+int TrainCommand::run(CommandContext& context) {
+  const config::RunConfig config = resolve_on_all(config_path, overrides, context);
+  if (dry_run) return show_dry_run(*this, config, context);
+  catch_stop_signals();
+  return TrainRun(config, context).run();
+}
+
 }  // namespace
 
-std::shared_ptr<Command> add_train(CLI::App& program) {
-  auto command = std::make_shared<TrainCommand>();
-  command->app = program.add_subcommand("train", "pretrain, or go on where a run was left");
-  command->app->add_option("config", command->config_path, "YAML file")->required();
-  command->app->add_option("overrides", command->overrides, "key=value ...");
-  command->app->add_flag("--dry-run", command->dry_run,
-                         "print the resolved run, parameters, memory and traffic; stop");
-  command->app->add_flag("--json", command->json, "with --dry-run: one JSON object on stdout");
-  TrainCommand* raw = command.get();
-  command->run = [raw](CommandContext& context) {
-    const config::RunConfig config = resolve_on_all(raw->config_path, raw->overrides, context);
-    if (raw->dry_run) return dry_run(*raw, config, context);
-    catch_stop_signals();
-    return TrainRun(config, context).run();
-  };
-  return command;
-}
+std::unique_ptr<Command> train_command() { return std::make_unique<TrainCommand>(); }
 
 }  // namespace dsmoe::train
