@@ -14,7 +14,8 @@ Rows<ModelConfig> source_rows() {
            .why = "start from a known shape; keys given beside it win; a resolved configuration "
                   "names none"}),
       row("init_from", &ModelConfig::init_from, optional_text(),
-          {.meaning = "a Hugging Face or step directory whose weights the run starts from",
+          {.meaning = "a Hugging Face or step directory whose weights the run starts from; what "
+                      "its config.json says of the architecture holds where no key stands here",
            .why = "fine-tune or continue; null: random weights"}),
   };
 }
@@ -97,24 +98,26 @@ Rows<ModelConfig> routing_rows() {
               {{"softmax", ScoringFunc::kSoftmax}, {"sigmoid", ScoringFunc::kSigmoid}}),
           {.meaning = "affinity from the router's logits, V2 (22)",
            .symbol = "s",
-           .why = "sigmoid is DeepSeek-V3's; not yet"}),
+           .why = "softmax: V2; sigmoid: V3, where an expert's affinity does not depend on the "
+                  "others'"}),
       row("topk_method", &ModelConfig::topk_method,
           choice<TopkMethod>({{"greedy", TopkMethod::kGreedy},
                               {"group_limited_greedy", TopkMethod::kGroupLimitedGreedy},
                               {"noaux_tc", TopkMethod::kNoauxTc},
                               {"gready", TopkMethod::kGreedy}}),
           {.meaning = "which experts a token gets: the best K_r of all, or the best K_r within the "
-                      "topk_group best groups (V2 section 2.2.2); gready, the spelling of released "
-                      "code, is read as greedy",
-           .why = "the group limit bounds a token's traffic to topk_group devices; noaux_tc is "
-                  "DeepSeek-V3's; not yet"}),
+                      "topk_group best groups (V2 section 2.2.2); noaux_tc: the latter, choosing "
+                      "by affinity plus a bias of the expert that is no part of the weight (V3); "
+                      "gready, the spelling of released code, is read as greedy",
+           .why = "the group limit bounds a token's traffic to topk_group devices"}),
       row("group_score", &ModelConfig::group_score,
           choice<GroupScore>({{"max", GroupScore::kMax},
                               {"top2_sum", GroupScore::kTop2Sum},
                               {"topk_sum", GroupScore::kTopkSum}}),
           {.meaning = "a group's score: its best affinity (V2), the sum of its best two, or of its "
-                      "best K_r / topk_group (V3)",
-           .why = "anything but max is read by no transformers class with a softmax router"}),
+                      "best K_r / topk_group (V3); where topk_method is given without it: "
+                      "top2_sum for noaux_tc, else max",
+           .why = "transformers has max with softmax and top2_sum with noaux_tc, nothing else"}),
       row("n_group", &ModelConfig::n_group, integer_null_is_one(kPositive),
           {.meaning = "device groups the experts are cut into, contiguous and equal",
            .symbol = "D",

@@ -154,6 +154,13 @@ void note(const PublishedKey& key, const Node& value, const std::string& full,
                     (key.note.empty() ? "" : ": " + key.note));
 }
 
+/// Published files have no group_score: the method tells it.
+void default_group_score(const Node& used, ModelConfig& model) {
+  if (used.find("topk_method") == nullptr || used.find("group_score") != nullptr) return;
+  model.group_score =
+      model.topk_method == TopkMethod::kNoauxTc ? GroupScore::kTop2Sum : GroupScore::kMax;
+}
+
 }  // namespace
 
 void read_model(const Node& node, const std::string& prefix, ModelConfig& model, ErrorList& errors,
@@ -172,6 +179,7 @@ void read_model(const Node& node, const std::string& prefix, ModelConfig& model,
     }
   }
   read_map(model_rows(), used, prefix, model, errors);
+  default_group_score(used, model);
   for (size_t i = 0; i < map.items.size(); ++i) {
     const std::string full = dotted(prefix, map.keys[i]);
     const PublishedKey* key = find_published_key(map.keys[i]);

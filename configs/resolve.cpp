@@ -7,6 +7,7 @@
 #include "configs/error_list.h"
 #include "configs/errors.h"
 #include "configs/fields.h"
+#include "configs/init_from.h"
 #include "configs/overrides.h"
 #include "configs/preset.h"
 #include "configs/published_keys.h"
@@ -56,11 +57,18 @@ void read_root(const Node& root, const std::string& name, Resolved& out, ErrorLi
   }
 }
 
-/// The preset that a file asks for, checked for being text where it is read as a key.
-std::string preset_name(const Node& root) {
+/// What a file or the command line says for a key of the model; null: nothing.
+const Node* model_value(const Node& root, const std::string& key) {
   const Node* model = root.find("model");
-  const Node* preset = model == nullptr ? nullptr : model->find("preset");
-  return preset == nullptr ? "" : preset->text;
+  return model == nullptr ? nullptr : model->find(key);
+}
+
+/// The text of `model.key`, the command line first; it is checked where it is read as a key.
+std::string model_text(const Node& root, const Node& arguments, const std::string& key) {
+  for (const Node* place : {&arguments, &root}) {
+    if (const Node* value = model_value(*place, key)) return value->text;
+  }
+  return "";
 }
 
 void apply_preset(const std::string& name, const std::string& yaml_path, const SearchPath& search,
@@ -77,6 +85,13 @@ void apply_preset(const std::string& name, const std::string& yaml_path, const S
   }
   read_model(model, "", out.config.model, errors, out.notices);
   out.notices.push_back("model.preset: " + name + " was read from " + path);
+}
+
+/// What the directory of `model.init_from` says of the architecture stands under what YAML and
+/// command line say.
+void apply_init_from(const std::string& directory, const Node* model, Resolved& out) {
+  if (directory.empty() || is_complete_model(model)) return;
+  out.config.model = read_model_directory(directory, out.notices);
 }
 
 void name_sources(std::vector<DataSource>& sources, const std::string& list, ErrorList& errors) {
@@ -116,12 +131,9 @@ Resolved resolve_text(const std::string& text, const std::string& name,
     root = std::move(wrapped);
   }
   const Node arguments = parse_overrides(overrides, errors);
-  const std::string from_arguments = preset_name(arguments);
-  const bool named_by_argument =
-      arguments.find("model") != nullptr && arguments.find("model")->find("preset") != nullptr;
-  const std::string preset = named_by_argument ? from_arguments : preset_name(root);
   try {
-    apply_preset(preset, name, search, out, errors);
+    apply_preset(model_text(root, arguments, "preset"), name, search, out, errors);
+    apply_init_from(model_text(root, arguments, "init_from"), root.find("model"), out);
   } catch (const ConfigError& error) {
     errors.add(error);
   }

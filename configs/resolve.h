@@ -18,7 +18,8 @@ struct Resolved {
   std::vector<std::string> notices;  ///< worth a line in the log, none an error
 };
 
-/// Reads a run: defaults < preset < YAML < `key=value`, then check_config(). A file that holds
+/// Reads a run: defaults < preset < config.json of init_from < YAML < `key=value`, then
+/// check_config(). A file that holds
 /// model keys at its top (a preset, a config.json) is taken as a model section.
 /// Throws ConfigError with every error found and a last line `hint:`.
 Resolved resolve(const std::string& yaml_path, const std::vector<std::string>& overrides,

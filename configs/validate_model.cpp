@@ -67,24 +67,10 @@ void check_architecture(const ModelConfig& model, ErrorList& errors) {
   }
 }
 
-void check_router_supported(const ModelConfig& model, ErrorList& errors) {
-  const bool sigmoid = model.scoring_func == ScoringFunc::kSigmoid;
-  const bool biased = model.topk_method == TopkMethod::kNoauxTc;
-  require(!biased || sigmoid,
-          "model.topk_method (noaux_tc) requires model.scoring_func (softmax) to be sigmoid",
-          errors);
-  require(!biased,
-          "model.topk_method: noaux_tc is not supported yet; greedy and "
-          "group_limited_greedy are",
-          errors);
-  require(!sigmoid, "model.scoring_func: sigmoid is not supported yet; softmax is", errors);
-}
-
 }  // namespace
 
 void collect_model_errors(const ModelConfig& model, ErrorList& errors) {
   check_architecture(model, errors);
-  check_router_supported(model, errors);
 }
 
 void check_model(const ModelConfig& model) {

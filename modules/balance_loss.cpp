@@ -35,6 +35,12 @@ at::Tensor weighted_sum(const at::Tensor& fraction_BX, const at::Tensor& affinit
   return (fraction_BX.to(affinity_BX.scalar_type()) * affinity_BX).sum(1);
 }
 
+/// Affinities that sum to 1 over the experts.
+at::Tensor shares(const at::Tensor& scores_NE, const config::ModelConfig& config) {
+  if (config.scoring_func == config::ScoringFunc::kSoftmax) return scores_NE;
+  return scores_NE / (scores_NE.sum(1, true) + 1e-20);
+}
+
 }  // namespace
 
 at::Tensor count_pairs(const at::Tensor& experts_NK, const at::Tensor& valid_BT, int64_t batch,
@@ -100,7 +106,7 @@ BalanceLosses balance_losses(const RoutingRecord& record, const at::Tensor& vali
   const at::Tensor tokens_B = tokens_of(record.scores_NE, valid_BT, batch);
   const at::Tensor fraction_BE =
       expert_fraction(count_pairs(record.experts_NK, valid_BT, batch, config), tokens_B, config);
-  const at::Tensor affinity_BE = mean_affinity(record.scores_NE, valid_BT, batch);
+  const at::Tensor affinity_BE = mean_affinity(shares(record.scores_NE, config), valid_BT, batch);
   const at::Tensor device_affinity_BD = device_affinity(affinity_BE, config.n_group);  // (31)
   const at::Tensor visits_BD =
       visit_fraction(count_visits(record.experts_NK, valid_BT, batch, config), tokens_B, config);

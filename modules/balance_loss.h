@@ -45,7 +45,8 @@ struct BalanceLosses {
   at::Tensor communication_B;
 };
 
-/// V2 (23), (26), (29) of a layer's routing. Local.
+/// V2 (23), (26), (29) of a layer's routing. Sigmoid affinities are first divided by their sum over
+/// the experts, as in V3's sequence-wise loss, so that 1 is uniform for them, too. Local.
 [[nodiscard]] BalanceLosses balance_losses(const RoutingRecord& record, const at::Tensor& valid_BT,
                                            int64_t batch, const config::ModelConfig& config);
 

@@ -24,6 +24,10 @@ class BlockImpl final : public torch::nn::Module {
   BlockOutput forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope,
                       const SequenceInfo& sequences, bool dropping);
 
+  /// The same for sequences that go on from their caches; nothing is dropped. No gradient.
+  at::Tensor extend(const at::Tensor& h_NM, std::span<const Continuation> parts,
+                    const RopeTable& rope);
+
  private:
   int64_t layer_;
   RmsNorm input_layernorm_{nullptr};

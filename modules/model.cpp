@@ -23,8 +23,9 @@ ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig
 }
 
 const RopeTable& ModelImpl::rope(int64_t positions) {
-  if (!rope_.cos_TR.defined() || rope_.cos_TR.size(0) < positions) {
-    rope_ = make_rope_table(config_, positions, embed_tokens_.scalar_type());
+  const int64_t known = rope_.cos_TR.defined() ? rope_.cos_TR.size(0) : 0;
+  if (known < positions) {
+    rope_ = make_rope_table(config_, std::max(positions, 2 * known), embed_tokens_.scalar_type());
   }
   return rope_;
 }
@@ -42,6 +43,19 @@ ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& 
   }
   output.hidden_NM = norm_(h_NM);
   return output;
+}
+
+at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continuation> parts) {
+  const at::NoGradGuard no_grad;
+  int64_t positions = 1;
+  for (const Continuation& part : parts) {
+    positions = std::max(positions, part.cache->length() + part.rows);
+  }
+  const RopeTable& angles = rope(positions);
+  at::Tensor h_NM = embed(tokens_N, embed_tokens_);
+  for (Block& layer : layers_) h_NM = layer->extend(h_NM, parts, angles);
+  for (const Continuation& part : parts) part.cache->advance(part.rows);
+  return norm_(h_NM);
 }
 
 at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT) {

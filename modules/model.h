@@ -25,6 +25,11 @@ class ModelImpl final : public torch::nn::Module {
   /// tokens_BT: int64; B = 0 is legal. Collective over ep.
   ModelOutput forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences, bool dropping);
 
+  /// Runs the new tokens of sequences, one after the other in tokens_N, on from their caches, which
+  /// then hold them. Returns the hidden rows after the final norm, [N, M]; N = 0 is legal.
+  /// Nothing is dropped, no gradient. Collective over ep.
+  at::Tensor extend(const at::Tensor& tokens_N, std::span<const Continuation> parts);
+
   /// Sum of the cross-entropies of `targets_BT` (negative: none), float64, differentiable. Local.
   at::Tensor loss_sum(const ModelOutput& output, const at::Tensor& targets_BT);
 
@@ -32,6 +37,8 @@ class ModelImpl final : public torch::nn::Module {
   at::Tensor logits(const at::Tensor& hidden_NM);
 
   [[nodiscard]] const config::ModelConfig& config() const { return config_; }
+  /// What the modules compute with.
+  [[nodiscard]] at::ScalarType dtype() const { return embed_tokens_.scalar_type(); }
   [[nodiscard]] const TokenDropper& dropper() const { return context_.dropper; }
   /// Routed experts of each layer that live on this rank, and this rank's place among their owners.
   [[nodiscard]] int64_t experts_held() const {

@@ -61,25 +61,40 @@ at::Tensor FlatPair::view(const StoredTensor& tensor) const {
   return flat.narrow(0, tensor.offset, tensor.numel).view(tensor.shape);
 }
 
-ParameterStore::ParameterStore(Model& model, at::ScalarType compute) {
+ParameterStore::ParameterStore(Model& model, at::ScalarType compute, Purpose purpose) {
   const at::NoGradGuard no_grad;
+  const bool training = purpose == Purpose::kTraining;
   auto placements = place(model);
-  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
+  const auto precise = compute == at::kDouble ? at::kDouble : at::kFloat;
+  const auto master = training ? precise : compute;
   weights_ = allocate(placements, master);
-  gradients_ = allocate(placements, master);
+  if (training) gradients_ = allocate(placements, master);
   compute_ = compute == master ? weights_ : allocate(placements, compute);
   const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
   for (Placement& p : placements) {
     p.parameter.set_data(part(compute_, p));
-    p.parameter.mutable_grad() = part(gradients_, p);
-    for (const auto& s :
-         published_slices(p.path, p.parameter.sizes().vec(), model->expert_rank() * held)) {
-      tensors_.push_back(
-          {s.name, s.shape, p.group, p.offset + s.offset, c10::multiply_integers(s.shape)});
-    }
-    if (p.group == ParameterGroup::kDense && p.parameter.dim() > 1) {
-      decayed_dense_ = p.offset + p.parameter.numel();
-    }
+    p.parameter.set_requires_grad(training);
+    if (training) p.parameter.mutable_grad() = part(gradients_, p);
+    add_tensors(p.path, p.parameter, p.group, p.offset, model->expert_rank() * held);
+  }
+  add_buffers(model, precise);
+}
+
+void ParameterStore::add_tensors(const std::string& path, const at::Tensor& parameter,
+                                 ParameterGroup group, int64_t offset, int64_t first_expert) {
+  for (const auto& s : published_slices(path, parameter.sizes().vec(), first_expert)) {
+    tensors_.push_back(
+        {s.name, s.shape, group, offset + s.offset, c10::multiply_integers(s.shape)});
+  }
+  if (group == ParameterGroup::kDense && parameter.dim() > 1) {
+    decayed_dense_ = offset + parameter.numel();
+  }
+}
+
+void ParameterStore::add_buffers(Model& model, at::ScalarType master) {
+  for (const auto& item : model->named_buffers()) {
+    item.value().set_data(item.value().to(master));
+    buffers_.push_back({"model." + item.key(), item.value()});
   }
 }
 
@@ -103,6 +118,7 @@ void ParameterStore::initialize(int64_t seed, double std) {
       values.normal_(0.0, std, at::detail::createCPUGenerator(hash_name(seed, tensor.name)));
     }
   }
+  for (const StoredBuffer& buffer : buffers_) buffer.values.zero_();
   publish();
 }
 

@@ -60,6 +60,9 @@ class Lister {
 
   void moe(const std::string& prefix) {
     add(prefix + "gate", {config_.n_routed_experts, config_.hidden_size});
+    if (config_.topk_method == config::TopkMethod::kNoauxTc) {
+      tensors_.push_back({prefix + "gate.e_score_correction_bias", {config_.n_routed_experts}});
+    }
     for (int64_t e = 0; e < config_.n_routed_experts; ++e) {
       feed_forward(prefix + "experts." + std::to_string(e) + ".", config_.moe_intermediate_size);
     }
@@ -81,6 +84,10 @@ int64_t PublishedTensor::numel() const {
 
 std::vector<PublishedTensor> published_tensors(const config::ModelConfig& config) {
   return Lister(config).list();
+}
+
+bool is_correction_bias(const std::string& name) {
+  return name.ends_with(".gate.e_score_correction_bias");
 }
 
 bool is_routed_expert(const std::string& name) {

@@ -20,6 +20,9 @@ struct PublishedTensor {
 /// [out, in]. Source: the released checkpoints, reference section 5.2. Nothing is allocated.
 [[nodiscard]] std::vector<PublishedTensor> published_tensors(const config::ModelConfig& config);
 
+/// Whether the name is a router's correction bias, which published files keep in float32.
+[[nodiscard]] bool is_correction_bias(const std::string& name);
+
 /// Whether the name is a routed expert's.
 [[nodiscard]] bool is_routed_expert(const std::string& name);
 

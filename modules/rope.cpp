@@ -67,4 +67,11 @@ RopeTable make_rope_table(const config::ModelConfig& config, int64_t positions,
   return {(angles.cos() * factor).to(target), (angles.sin() * factor).to(target)};
 }
 
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const at::Tensor pairs = x.to(cos.scalar_type()).unflatten(-1, {-1, 2});
+  const at::Tensor a = pairs.select(-1, 0);
+  const at::Tensor b = pairs.select(-1, 1);
+  return at::stack({a * cos - b * sin, b * cos + a * sin}, -1).flatten(-2).to(x.scalar_type());
+}
+
 }  // namespace dsmoe::nn

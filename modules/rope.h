@@ -27,4 +27,8 @@ struct RopeTable {
 [[nodiscard]] RopeTable make_rope_table(const config::ModelConfig& config, int64_t positions,
                                         at::ScalarType dtype);
 
+/// Turns the pairs (2i, 2i+1) of x [..., R] by angles that broadcast against [..., R/2], V2 (14),
+/// (15). Returns a new tensor of x's dtype, computed in the angles'. No gradient.
+[[nodiscard]] at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
 }  // namespace dsmoe::nn

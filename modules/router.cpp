@@ -98,9 +98,13 @@ at::Tensor select_experts(const at::Tensor& scores_NE, const config::ModelConfig
   return experts_NK;
 }
 
-Routing route(const at::Tensor& logits_NE, const config::ModelConfig& config) {
-  const at::Tensor scores_NE = at::softmax(logits_NE, -1);  // (22)
-  const at::Tensor experts_NK = select_experts(scores_NE, config);
+Routing route(const at::Tensor& logits_NE, const at::Tensor& bias_E,
+              const config::ModelConfig& config) {
+  const at::Tensor scores_NE = config.scoring_func == config::ScoringFunc::kSigmoid
+                                   ? at::sigmoid(logits_NE)
+                                   : at::softmax(logits_NE, -1);  // (22)
+  const at::Tensor experts_NK =
+      select_experts(bias_E.defined() ? scores_NE.detach() + bias_E : scores_NE, config);
   at::Tensor weights_NK = scores_NE.gather(1, experts_NK);  // (21)
   if (config.norm_topk_prob) weights_NK = weights_NK / (weights_NK.sum(-1, true) + 1e-20);
   if (config.routed_scaling_factor != 1.0) weights_NK = weights_NK * config.routed_scaling_factor;
@@ -110,11 +114,15 @@ Routing route(const at::Tensor& logits_NE, const config::ModelConfig& config) {
 RouterImpl::RouterImpl(const config::ModelConfig& config)
     : config_(config),
       weight_(
-          register_parameter("weight", at::empty({config.n_routed_experts, config.hidden_size}))) {}
+          register_parameter("weight", at::empty({config.n_routed_experts, config.hidden_size}))) {
+  if (config.topk_method == config::TopkMethod::kNoauxTc) {
+    bias_ = register_buffer("e_score_correction_bias", at::zeros({config.n_routed_experts}));
+  }
+}
 
 Routing RouterImpl::forward(const at::Tensor& u_NM) {
   const auto dtype = u_NM.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return route(nn::linear(u_NM.to(dtype), weight_), config_);
+  return route(nn::linear(u_NM.to(dtype), weight_), bias_, config_);
 }
 
 }  // namespace dsmoe::nn

@@ -22,14 +22,14 @@ void agree(parallel::Communicator& world, const std::function<void()>& body) {
   throw PeerFailed();
 }
 
-void broadcast_text(std::string& text, parallel::Communicator& world) {
+void broadcast_text(std::string& text, parallel::Communicator& world, int64_t root) {
   if (world.size() == 1) return;
   at::Tensor size = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
-  world.broadcast(size, 0);
+  world.broadcast(size, root);
   at::Tensor bytes = at::zeros({size.item<int64_t>()}, at::kByte);
   text.resize(static_cast<size_t>(bytes.numel()));
   std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<uint8_t>());
-  world.broadcast(bytes, 0);
+  world.broadcast(bytes, root);
   std::copy_n(bytes.const_data_ptr<uint8_t>(), text.size(), text.begin());
 }
 

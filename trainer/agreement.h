@@ -19,7 +19,7 @@ class PeerFailed : public std::exception {
 /// collective. `body` must not communicate before it throws. Collective.
 void agree(parallel::Communicator& world, const std::function<void()>& body);
 
-/// Gives every rank the text of rank 0. Collective.
-void broadcast_text(std::string& text, parallel::Communicator& world);
+/// Gives every rank the text of rank `root`. Collective.
+void broadcast_text(std::string& text, parallel::Communicator& world, int64_t root = 0);
 
 }  // namespace dsmoe::train

@@ -36,7 +36,9 @@ struct Command {
 [[nodiscard]] std::unique_ptr<Command> train_command();
 [[nodiscard]] std::unique_ptr<Command> eval_command();
 [[nodiscard]] std::unique_ptr<Command> generate_command();
+[[nodiscard]] std::unique_ptr<Command> chat_command();
 [[nodiscard]] std::unique_ptr<Command> inspect_command();
+[[nodiscard]] std::unique_ptr<Command> export_command();
 [[nodiscard]] std::unique_ptr<Command> bench_command();
 
 /// The argument that every verb with machine-readable output has.

@@ -7,12 +7,6 @@
 namespace dsmoe::train {
 namespace {
 
-/// Each window is a pool of its own, and none is protected.
-nn::SequenceInfo sequence_info(const data::TokenBatch& batch) {
-  return {batch.sequence_numbers, std::vector<bool>(batch.sequence_numbers.size(), false),
-          batch.valid_BT};
-}
-
 struct Sums {
   double loss = 0;
   int64_t tokens = 0;
@@ -32,6 +26,11 @@ void reduce(Sums& sums, parallel::Communicator& world) {
 }
 
 }  // namespace
+
+nn::SequenceInfo sequence_info(const data::TokenBatch& batch) {
+  return {batch.sequence_numbers, std::vector<bool>(batch.sequence_numbers.size(), false),
+          batch.valid_BT};
+}
 
 EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan,
                     parallel::Communicator& world,

@@ -17,6 +17,9 @@ struct EvalPlan {
   bool drop = false;            ///< device-level dropping, eval.drop
 };
 
+/// How a batch of windows is routed: each is a pool of its own, and none is protected.
+[[nodiscard]] nn::SequenceInfo sequence_info(const data::TokenBatch& batch);
+
 /// Scores the first windows of a set, spread over the ranks. No gradient, no counters of training
 /// touched. `progress(done, of)` is called after each piece, on every rank. Collective over world.
 [[nodiscard]] EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan,

@@ -3,6 +3,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <map>
+
+#include "configs/errors.h"
 
 namespace dsmoe::train {
 namespace {
@@ -64,6 +67,24 @@ std::string human_duration(double seconds) {
   if (hours == 0) return std::to_string(minutes) + "m" + two_digits(whole % 60) + "s";
   if (hours < 24) return std::to_string(hours) + "h" + two_digits(minutes % 60) + "m";
   return std::to_string(hours / 24) + "d" + two_digits(hours % 24) + "h";
+}
+
+int64_t parse_bytes(const std::string& text, const std::string& option) {
+  static const std::map<std::string, double> kUnits{
+      {"", 1},      {"B", 1},        {"KB", 1e3},        {"MB", 1e6},          {"GB", 1e9},
+      {"TB", 1e12}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
+  size_t digits = 0;
+  double number = 0;
+  try {
+    number = std::stod(text, &digits);
+  } catch (const std::exception&) {
+    digits = 0;
+  }
+  const auto unit = kUnits.find(text.substr(digits));
+  if (digits == 0 || unit == kUnits.end() || !(number * unit->second >= 1)) {
+    throw ConfigError(option + " (" + text + ") is no size\nhint: such as 5GB, 500MB or 2GiB");
+  }
+  return static_cast<int64_t>(number * unit->second);
 }
 
 std::string with_separators(int64_t value) {

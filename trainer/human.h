@@ -17,6 +17,9 @@ namespace dsmoe::train {
 [[nodiscard]] std::string human_bytes(double bytes);
 /// 12s, 6m12s, 1h02m, 3d04h; under ten seconds with a decimal: 2.5s.
 [[nodiscard]] std::string human_duration(double seconds);
+/// "5GB", "500MB", "2GiB", "1048576": bytes, above zero; decimal units are powers of 1000. Throws
+/// ConfigError naming `option`.
+[[nodiscard]] int64_t parse_bytes(const std::string& text, const std::string& option);
 /// 12,345,678.
 [[nodiscard]] std::string with_separators(int64_t value);
 

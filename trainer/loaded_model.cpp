@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "configs/init_from.h"
 #include "configs/resolve.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
@@ -25,23 +26,39 @@ int64_t window_of(const std::string& model_directory, const config::ModelConfig&
   return std::min(model.max_position_embeddings, kLongest);
 }
 
+config::Precision precision_of(const std::string& name) {
+  if (name == "fp64") return config::Precision::kFp64;
+  return name == "bf16" ? config::Precision::kBf16 : config::Precision::kFp32;
+}
+
 }  // namespace
 
-LoadedModel open_model(const std::string& directory, CommandContext& context) {
+std::vector<Argument> OpenOptions::arguments() {
+  return {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
+          {.name = "--precision",
+           .target = &precision,
+           .help = "fp32, bf16 (half the memory) or fp64",
+           .one_of = {"fp32", "bf16", "fp64"}}};
+}
+
+LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
   LoadedModel loaded;
   config::RunConfig config;
   std::vector<std::string> notices;
   agree(context.world, [&] {
-    loaded.directory = find_model_directory(directory);
+    loaded.directory = config::find_model_directory(options.model);
     if (context.first()) verify_model_directory(loaded.directory);
     config = config_of_directory(loaded.directory, context.world.size(), notices);
+    config.run.precision = precision_of(options.precision);
     loaded.tokenizer = data::make_tokenizer("byte");
     loaded.window = window_of(loaded.directory, config.model);
   });
   const bool own = std::filesystem::exists(run_config_of(loaded.directory));
   if (own) notices.clear();  // they tell of keys that dsmoe writes for other programs
   for (const std::string& notice : notices) context.console.warn(notice);
-  loaded.session = std::make_unique<Session>(config, context.world, context.ranks_on_host);
+  loaded.session = std::make_unique<Session>(
+      config, context.world, context.ranks_on_host,
+      options.gradients ? nn::Purpose::kTraining : nn::Purpose::kInference);
   agree(context.world,
         [&] { load_model_directory(loaded.directory, config.model, loaded.session->store); });
   return loaded;

@@ -19,7 +19,17 @@ struct LoadedModel {
   int64_t window = 0;
 };
 
-/// `directory`: a Hugging Face or step directory. Collective; throws UserError on every rank.
-[[nodiscard]] LoadedModel open_model(const std::string& directory, CommandContext& context);
+/// How a model directory is opened; the fields are the options of a verb.
+struct OpenOptions {
+  std::string model;               ///< a Hugging Face or step directory
+  std::string precision = "fp32";  ///< fp32, bf16 or fp64, whatever the files hold
+  bool gradients = false;          ///< room for them, too
+
+  /// `--model` and `--precision`.
+  [[nodiscard]] std::vector<Argument> arguments();
+};
+
+/// Collective; throws UserError on every rank.
+[[nodiscard]] LoadedModel open_model(const OpenOptions& options, CommandContext& context);
 
 }  // namespace dsmoe::train

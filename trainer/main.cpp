@@ -53,7 +53,9 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   commands.push_back(dsmoe::train::train_command());
   commands.push_back(dsmoe::train::eval_command());
   commands.push_back(dsmoe::train::generate_command());
+  commands.push_back(dsmoe::train::chat_command());
   commands.push_back(dsmoe::train::inspect_command());
+  commands.push_back(dsmoe::train::export_command());
   commands.push_back(dsmoe::train::bench_command());
   return commands;
 }

@@ -25,13 +25,15 @@ void save_model_directory(const std::string& directory, const config::ModelConfi
 void load_model_directory(const std::string& directory, const config::ModelConfig& model,
                           nn::ParameterStore& store);
 
+/// model.safetensors, or the name of one of several files, from 0.
+[[nodiscard]] std::string shard_name(int64_t index, int64_t shards);
+
+/// What config.json calls a dtype: "float32".
+[[nodiscard]] std::string hf_dtype_name(at::ScalarType dtype);
+
 /// The model's configuration from DIR/config.json; `notices` gets what the user should know.
 [[nodiscard]] config::ModelConfig read_model_config(const std::string& directory,
                                                     std::vector<std::string>& notices);
-
-/// DIR itself if it holds config.json, else DIR/model (a step directory). Throws CheckpointError
-/// naming both when neither does.
-[[nodiscard]] std::string find_model_directory(const std::string& directory);
 
 /// Where `model_directory` is the model/ of a step directory, checks its files against the
 /// manifest: reads all of them. Throws CheckpointError. Other directories have nothing to check by.

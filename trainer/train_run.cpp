@@ -4,6 +4,7 @@
 
 #include "configs/dump.h"
 #include "configs/errors.h"
+#include "configs/init_from.h"
 #include "configs/validate.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
@@ -83,7 +84,7 @@ void TrainRun::restore_or_initialize() {
     context_.console.info("resumed from " + found);
   } else if (!config.model.init_from.empty()) {
     agree(context_.world, [&] {
-      const std::string directory = find_model_directory(config.model.init_from);
+      const std::string directory = config::find_model_directory(config.model.init_from);
       if (context_.first()) verify_model_directory(directory);
       load_model_directory(directory, config.model, session_.store);
     });

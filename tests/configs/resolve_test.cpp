@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/dump.h"
+#include "configs/hf_config.h"
 #include "tests/configs/expect_error.h"
 #include "tests/support/catch.h"
 
@@ -247,4 +248,36 @@ TEST_CASE("a source needs a path, and its name comes from the file where none is
   expect_error("data: {train: [{name: x}]}\n", {"data.train[0].path: is missing"});
   expect_error("data: {train: [{path: a/.hidden}]}\n", {"data.train[0].name: is missing"});
   CHECK(read("data: {eval: [{path: a/b_c.eval.jsonl}]}\n").data.eval.at(0).name == "b_c");
+}
+
+TEST_CASE("a method without a group score brings its own") {
+  using dsmoe::config::GroupScore;
+  CHECK(read("model: {topk_method: noaux_tc}").model.group_score == GroupScore::kTop2Sum);
+  CHECK(read("model: {topk_method: noaux_tc, group_score: topk_sum}").model.group_score ==
+        GroupScore::kTopkSum);
+  CHECK(read("model: {topk_method: noaux_tc}", {"model.topk_method=group_limited_greedy"})
+            .model.group_score == GroupScore::kMax);
+  CHECK(read("model: {scoring_func: sigmoid}").model.group_score == GroupScore::kMax);
+}
+
+TEST_CASE("init_from brings the architecture, under what is given beside it") {
+  const Folder folder("dsmoe_init_from_test");
+  dsmoe::config::ModelConfig model;
+  model.hidden_size = 128;
+  model.vocab_size = 300;
+  model.rope_theta = 5000.0;
+  folder.write("step/model/config.json", dsmoe::config::to_hf_config_json(model, "float32"));
+  const std::string init = "model.init_from=" + folder.path() + "/step";
+  const Resolved found = resolve_text("model: {rope_theta: 7000.0}", "run.yaml", {init}, {});
+  CHECK(found.config.model.hidden_size == 128);
+  CHECK(found.config.model.vocab_size == 300);
+  CHECK(found.config.model.rope_theta == 7000.0);
+  CHECK(found.config.model.init_from == folder.path() + "/step");
+  REQUIRE_FALSE(found.notices.empty());
+  CHECK(found.notices[0].find("was read from") != std::string::npos);
+  // The resolved text says everything: the directory is not read again.
+  const std::string text = dsmoe::config::dump(found.config);
+  fs::remove_all(folder.path() + "/step");
+  CHECK(read(text) == found.config);
+  expect_error("", {"no model here", "hint:"}, {init});
 }

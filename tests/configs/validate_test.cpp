@@ -100,14 +100,6 @@ TEST_CASE("the shape of the model must fit itself") {
 }
 
 TEST_CASE("what is not implemented is refused") {
-  expect_refused(
-      [](RunConfig& c) {
-        c.model.topk_method = TopkMethod::kNoauxTc;
-        c.model.scoring_func = ScoringFunc::kSigmoid;
-      },
-      {"noaux_tc is not supported yet", "sigmoid is not supported yet"});
-  expect_refused([](RunConfig& c) { c.model.topk_method = TopkMethod::kNoauxTc; },
-                 {"requires model.scoring_func"});
   expect_refused([](RunConfig& c) { c.balance.scope = BalanceScope::kPool; },
                  {"balance.scope", "not supported yet"});
   expect_refused([](RunConfig& c) { c.parallel.pipeline = 2; },

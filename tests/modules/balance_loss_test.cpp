@@ -32,7 +32,7 @@ RoutingRecord record_of(const at::Tensor& scores_NE, const at::Tensor& experts_N
 }
 
 RoutingRecord random_record(int64_t tokens, int64_t seed, const config::ModelConfig& config) {
-  const Routing routing = route(test::random({tokens, kExperts}, seed), config);
+  const Routing routing = route(test::random({tokens, kExperts}, seed), {}, config);
   return record_of(routing.scores_NE, routing.experts_NK);
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("the gradient of each balance loss is that of its affinities, counts b
   const bool padded = GENERATE(false, true);
   CAPTURE(which, padded);
   const at::Tensor logits_NE = test::random({10, kExperts}, 9).requires_grad_();
-  const at::Tensor experts_NK = route(logits_NE, four_groups()).experts_NK;
+  const at::Tensor experts_NK = route(logits_NE, {}, four_groups()).experts_NK;
   at::Tensor valid_BT;
   if (padded) {
     valid_BT = at::ones({2, 5}, at::kBool);

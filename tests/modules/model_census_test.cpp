@@ -37,9 +37,106 @@ TEST_CASE("DeepSeek-V2-Lite has the published number of parameters") {
   CHECK(census.routed_experts == int64_t{26} * 64 * 8'650'752);
 }
 
+TEST_CASE("the parts are those of the papers and add up") {
+  const auto v2 = count_parts(preset("v2"));
+  CHECK(v2.attention == int64_t{60} * 149'227'520);
+  CHECK(v2.dense_feed_forward == 188'743'680);
+  CHECK(v2.shared_experts == int64_t{59} * 47'185'920);
+  CHECK(v2.router == int64_t{59} * 819'200);
+  CHECK(v2.norms == int64_t{60} * 10'240 + 5'120);
+  CHECK(v2.input_embedding == 524'288'000);
+  CHECK(v2.output_head == 524'288'000);
+  const auto lite = count_parts(preset("v2_lite"));
+  CHECK(lite.attention == int64_t{27} * 13'763'072);
+  CHECK(lite.dense_feed_forward == 67'239'936);
+  CHECK(lite.shared_experts == int64_t{26} * 17'301'504);
+  CHECK(lite.router == int64_t{26} * 131'072);
+  for (const char* name : {"v2", "v2_lite", "v3_router", "moe_16b", "tiny"}) {
+    const auto p = count_parts(preset(name));
+    CHECK(p.input_embedding + p.output_head + p.attention + p.dense_feed_forward +
+              p.routed_experts + p.shared_experts + p.router + p.norms ==
+          count_parameters(preset(name)).total);
+  }
+}
+
+TEST_CASE("DeepSeek-V3's router and layers have the published number of parameters") {
+  const auto census = count_parameters(preset("v3_router"));
+  CHECK(census.total == 671'026'419'200);
+  CHECK(census.active == 37'552'297'472);
+  CHECK(census.active_without_input_embedding == 36'625'618'432);
+  CHECK(census.active_without_embeddings == 35'698'939'392);
+  const auto parts = count_parts(preset("v3_router"));
+  CHECK(parts.attention == int64_t{61} * 187'107'328);
+  CHECK(parts.dense_feed_forward == int64_t{3} * 396'361'728);
+  CHECK(parts.router == int64_t{58} * 1'835'264);
+  CHECK(parts.shared_experts == int64_t{58} * 44'040'192);
+}
+
+TEST_CASE("DeepSeekMoE 16B has its published total once its attention is the paper's") {
+  const auto config = preset("moe_16b");
+  const int64_t multi_head = 4 * config.hidden_size * config.hidden_size;
+  CHECK(count_parameters(config).total - count_parts(config).attention +
+            config.num_hidden_layers * multi_head ==
+        16'375'728'128);
+}
+
 TEST_CASE("a token's key-value cache has the elements of V2 table 1") {
   CHECK(kv_cache_elements(preset("v2")) == 34'560);
   CHECK(kv_cache_elements(preset("v2_lite")) == 15'552);
+  const auto v2 = compare_caches(preset("v2"));
+  CHECK(v2.mha == 1'966'080);
+  CHECK(v2.gqa == 122'880);
+  CHECK(v2.mqa == 15'360);
+  const auto lite = compare_caches(preset("v2_lite"));
+  CHECK(lite.mha == 110'592);
+  CHECK(lite.gqa == 55'296);
+  CHECK(lite.mqa == 6'912);
+  // 6 bits an element against the 16 of DeepSeek 67B, 8 key-value heads of 128 in 95 layers.
+  const double smaller = 34'560.0 * 6.0 / (2.0 * 8.0 * 128.0 * 95.0 * 16.0);
+  CHECK(100.0 * (1.0 - smaller) == Approx(93.34).margin(0.005));
+}
+
+TEST_CASE("the paper's floating-point operations of a sequence") {
+  struct Published {
+    int64_t layers, width;
+    double ffn;  // active FFN of a layer in units of a standard one
+    int64_t vocabulary, length;
+    double tera;
+  };
+  for (const Published& p :
+       {Published{30, 4096, 1, 102400, 4096, 183.5}, Published{28, 2048, 2, 102400, 4096, 74.4},
+        Published{9, 1280, 2, 8192, 2048, 4.33}, Published{9, 1280, 1, 8192, 2048, 2.88},
+        Published{9, 1280, 16, 8192, 2048, 24.6}, Published{9, 1280, 3, 8192, 2048, 5.78},
+        Published{62, 4096, 2, 102400, 4096, 572.7},
+        Published{95, 8192, 1, 102400, 4096, 2057.5}}) {
+    const double units = p.ffn * static_cast<double>(p.layers);
+    const double flops = static_cast<double>(p.length) *
+                         paper_flops(p.layers, p.width, units, p.vocabulary, p.length);
+    const double last_digit = p.tera < 10 ? 0.005 : 0.05;
+    CHECK(flops / 1e12 == Approx(p.tera).margin(1.01 * last_digit).epsilon(0));
+  }
+}
+
+TEST_CASE("device-limited routing bounds the rows of a token") {
+  const auto v2 = count_traffic(preset("v2"));
+  CHECK(v2.naive == 6.0);
+  CHECK(v2.device_limited == 3.0);
+  CHECK(v2.naive * 5120 * 2 == 61'440.0);
+  CHECK(v2.device_limited * 5120 * 2 == 30'720.0);
+  // 8 groups times the chance that some of 6 of 160 experts lies in a given group of 20.
+  double missed = 1.0;
+  for (int k = 0; k < 6; ++k) missed *= (140.0 - k) / (160.0 - k);
+  CHECK(v2.deduplicated == Approx(8.0 * (1.0 - missed)).epsilon(1e-12));
+  CHECK(count_traffic(preset("v2_lite")).deduplicated == Approx(1.0));
+  CHECK(count_traffic(preset("v2_lite")).device_limited == 1.0);
+}
+
+TEST_CASE("decoding reads latents: operations grow by the cache, not by its square") {
+  const auto config = preset("v2");
+  const double at_1k = count_flops(config, 1023).decode;
+  const double at_2k = count_flops(config, 2047).decode;
+  const double core = 2.0 * 1024.0 * 128.0 * (512.0 + 64.0 + 512.0) * 60.0;
+  CHECK(at_2k - at_1k == Approx(core).epsilon(1e-12));
 }
 
 TEST_CASE("floating-point operations per token at 4096 positions") {

@@ -22,7 +22,10 @@ config::ModelConfig random_config() {
   config.topk_group = *rc::gen::inRange<int64_t>(1, config.n_group + 1);
   config.num_experts_per_tok = *rc::gen::inRange<int64_t>(1, config.topk_group * size + 1);
   config.topk_method =
-      *rc::gen::element(config::TopkMethod::kGreedy, config::TopkMethod::kGroupLimitedGreedy);
+      *rc::gen::element(config::TopkMethod::kGreedy, config::TopkMethod::kGroupLimitedGreedy,
+                        config::TopkMethod::kNoauxTc);
+  config.scoring_func =
+      *rc::gen::element(config::ScoringFunc::kSoftmax, config::ScoringFunc::kSigmoid);
   config.group_score = *rc::gen::element(config::GroupScore::kMax, config::GroupScore::kTop2Sum);
   config.norm_topk_prob = *rc::gen::arbitrary<bool>();
   config.routed_scaling_factor = *rc::gen::element(1.0, 2.5, 16.0);
@@ -39,6 +42,16 @@ at::Tensor random_logits(const config::ModelConfig& config) {
                      static_cast<double>(levels));
   }
   return torch::tensor(values, at::kDouble).view({rows, config.n_routed_experts});
+}
+
+/// Of either sign, negative enough that a mask of zero would choose what is masked.
+at::Tensor random_bias(const config::ModelConfig& config) {
+  if (config.topk_method != config::TopkMethod::kNoauxTc) return {};
+  std::vector<double> values;
+  for (int64_t e = 0; e < config.n_routed_experts; ++e) {
+    values.push_back(static_cast<double>(*rc::gen::inRange<int64_t>(-40, 41)) / 20.0);
+  }
+  return torch::tensor(values, at::kDouble);
 }
 
 /// Score of a group by its definition.
@@ -87,8 +100,9 @@ std::vector<int64_t> expected_choice(const Row& scores, const config::ModelConfi
   return ids;
 }
 
-void check_token(const Row& scores, const std::vector<int64_t>& chosen, const Row& weights,
-                 const config::ModelConfig& config) {
+/// scores: what the choice goes by; affinities: what the weights are made of.
+void check_token(const Row& scores, const Row& affinities, const std::vector<int64_t>& chosen,
+                 const Row& weights, const config::ModelConfig& config) {
   const std::set<int64_t> distinct(chosen.begin(), chosen.end());
   RC_ASSERT(static_cast<int64_t>(distinct.size()) == config.num_experts_per_tok);
   std::set<int64_t> groups;
@@ -97,9 +111,9 @@ void check_token(const Row& scores, const std::vector<int64_t>& chosen, const Ro
   RC_ASSERT(!limited || static_cast<int64_t>(groups.size()) <= config.topk_group);
   RC_ASSERT(chosen == expected_choice(scores, config));
   double sum = 0;
-  for (const int64_t e : chosen) sum += scores[static_cast<size_t>(e)];
+  for (const int64_t e : chosen) sum += affinities[static_cast<size_t>(e)];
   for (size_t k = 0; k < chosen.size(); ++k) {
-    const double raw = scores[static_cast<size_t>(chosen[k])];
+    const double raw = affinities[static_cast<size_t>(chosen[k])];
     const double wanted = (config.norm_topk_prob ? raw / sum : raw) * config.routed_scaling_factor;
     RC_ASSERT(std::abs(weights[k] - wanted) < 1e-12 * config.routed_scaling_factor);
   }
@@ -115,11 +129,16 @@ TEST_CASE("the router keeps its definition for any shape of model") {
   CHECK(rc::check([] {
     const auto config = random_config();
     const at::Tensor logits_NE = random_logits(config);
-    const Routing routing = route(logits_NE, config);
-    const at::Tensor scores_NE = at::softmax(logits_NE, 1).contiguous();
-    RC_ASSERT(routing.scores_NE.equal(scores_NE));
+    const at::Tensor bias_E = random_bias(config);
+    const Routing routing = route(logits_NE, bias_E, config);
+    const bool sigmoid = config.scoring_func == config::ScoringFunc::kSigmoid;
+    const at::Tensor affinities_NE =
+        (sigmoid ? at::sigmoid(logits_NE) : at::softmax(logits_NE, 1)).contiguous();
+    RC_ASSERT(routing.scores_NE.equal(affinities_NE));
+    const at::Tensor scores_NE = bias_E.defined() ? affinities_NE + bias_E : affinities_NE;
     for (int64_t n = 0; n < logits_NE.size(0); ++n) {
-      check_token(row_of<double>(scores_NE, n), row_of<int64_t>(routing.experts_NK, n),
+      check_token(row_of<double>(scores_NE, n), row_of<double>(affinities_NE, n),
+                  row_of<int64_t>(routing.experts_NK, n),
                   row_of<double>(routing.weights_NK.contiguous(), n), config);
     }
   }));

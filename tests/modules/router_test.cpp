@@ -42,7 +42,7 @@ TEST_CASE("the router makes the golden choices in order with the golden weights"
     CAPTURE(method);
     const auto config = golden_config(root.at("config"), method);
     for (const auto dtype : {at::kDouble, at::kFloat}) {
-      const Routing routing = route(logits_NE.to(dtype), config);
+      const Routing routing = route(logits_NE.to(dtype), {}, config);
       CHECK(at::equal(routing.experts_NK, test::to_matrix<int64_t>(wanted.at("experts"))));
       CHECK(test::gap(routing.weights_NK, test::to_matrix<double>(wanted.at("weights"))) <
             (dtype == at::kDouble ? 1e-14 : 1e-6));
@@ -59,7 +59,7 @@ TEST_CASE("counts, visits and the three losses of the golden routes") {
     const std::string method = wanted.at("method");
     CAPTURE(method);
     const auto config = golden_config(root.at("config"), method);
-    const Routing routing = route(logits_NE, config);
+    const Routing routing = route(logits_NE, {}, config);
     const auto& counts = wanted.at("counts");
     const at::Tensor pairs_BE = count_pairs(routing.experts_NK, {}, 1, config);
     const at::Tensor visits_BD = count_visits(routing.experts_NK, {}, 1, config);
@@ -93,7 +93,7 @@ TEST_CASE("experts outside the best groups are out even where scores underflow t
   config.num_experts_per_tok = 4;
   const at::Tensor logits_NE =
       torch::tensor({{0.0, 0.0, 0.0, 0.0, 900.0, 0.0, 800.0, 0.0}}, at::kDouble);
-  const Routing routing = route(logits_NE, config);
+  const Routing routing = route(logits_NE, {}, config);
   REQUIRE(routing.scores_NE.count_nonzero().item<int64_t>() == 2);
   CHECK(routing.experts_NK.equal(torch::tensor({{4, 6, 5, 7}}, at::kLong)));
 }
@@ -101,7 +101,7 @@ TEST_CASE("experts outside the best groups are out even where scores underflow t
 TEST_CASE("gate weights are softmax values, normalised before scaling and only when asked") {
   auto config = four_groups();
   const at::Tensor logits_NE = test::random({16, 8}, 3);
-  const at::Tensor experts_NK = route(logits_NE, config).experts_NK;
+  const at::Tensor experts_NK = route(logits_NE, {}, config).experts_NK;
   const at::Tensor raw_NK = at::softmax(logits_NE, 1).gather(1, experts_NK);
   const at::Tensor normal_NK = raw_NK / raw_NK.sum(1, true);
   for (const bool normalise : {false, true}) {
@@ -109,11 +109,31 @@ TEST_CASE("gate weights are softmax values, normalised before scaling and only w
       CAPTURE(normalise, scale);
       config.norm_topk_prob = normalise;
       config.routed_scaling_factor = scale;
-      const Routing routing = route(logits_NE, config);
+      const Routing routing = route(logits_NE, {}, config);
       CHECK(routing.experts_NK.equal(experts_NK));
       CHECK(test::gap(routing.weights_NK, (normalise ? normal_NK : raw_NK) * scale) < 1e-14);
     }
   }
+}
+
+TEST_CASE("V3's bias moves the choice and is neither in the weights nor in the gradient") {
+  auto config = four_groups();
+  config.scoring_func = config::ScoringFunc::kSigmoid;
+  config.topk_method = config::TopkMethod::kNoauxTc;
+  config.group_score = config::GroupScore::kTop2Sum;
+  config.norm_topk_prob = true;
+  config.routed_scaling_factor = 2.5;
+  at::Tensor logits_NE = at::zeros({1, 8}, at::kDouble).set_requires_grad(true);
+  const at::Tensor bias_E = torch::tensor({0.3, 0.0, -9.0, -9.0, 0.1, 0.1, 0.0, 0.15}, at::kDouble)
+                                .set_requires_grad(true);
+  const Routing routing = route(logits_NE, bias_E, config);
+  // Groups by their best two: 1.3, -17, 1.2, 1.15; so experts of groups 0 and 2.
+  CHECK(routing.experts_NK.equal(torch::tensor({{0, 4, 5}}, at::kLong)));
+  CHECK(test::gap(routing.weights_NK, at::full({1, 3}, 2.5 / 3, at::kDouble)) < 1e-15);
+  (routing.weights_NK * torch::tensor({1.0, 2.0, 4.0})).sum().backward();
+  CHECK(logits_NE.grad()[0][2].item<double>() == 0.0);
+  CHECK(logits_NE.grad()[0][5].item<double>() > 0.0);
+  CHECK_FALSE(bias_E.grad().defined());
 }
 
 TEST_CASE("the gate's gradient in input and weight is that of its gate weights") {
@@ -121,6 +141,7 @@ TEST_CASE("the gate's gradient in input and weight is that of its gate weights")
   config.hidden_size = 5;
   config.routed_scaling_factor = 2.5;
   config.norm_topk_prob = GENERATE(false, true);
+  config.scoring_func = GENERATE(config::ScoringFunc::kSoftmax, config::ScoringFunc::kSigmoid);
   Router gate(config);
   test::randomize(*gate, 11);
   const at::Tensor u_NM = test::random({6, 5}, 1).requires_grad_();

@@ -133,7 +133,7 @@ TEST_CASE("a capacity of the number of groups drops nothing") {
 }
 
 Routing random_routing(int64_t tokens, const config::ModelConfig& config) {
-  return route(test::random({tokens, config.n_routed_experts}, 3, 2.0), config);
+  return route(test::random({tokens, config.n_routed_experts}, 3, 2.0), {}, config);
 }
 
 TEST_CASE("the mask is undefined without dropping and padding, and the valid tokens with padding") {

@@ -5,6 +5,7 @@
 #include "configs/errors.h"
 #include "modules/model_census.h"
 #include "trainer/command.h"
+#include "trainer/decode_bench.h"
 #include "trainer/human.h"
 #include "trainer/memory_usage.h"
 #include "trainer/roof.h"
@@ -23,6 +24,11 @@ struct BenchCommand final : Command {
   std::string config_path;
   std::vector<std::string> overrides;
   int64_t steps = 5;
+  std::vector<int64_t> contexts{1024, 8192, 32768};
+
+ private:
+  int run_step(const config::RunConfig& config, CommandContext& context);
+  int run_decode(const config::RunConfig& config, CommandContext& context);
 };
 
 std::string rate(double flops_per_second, double roof) {
@@ -88,16 +94,49 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
 
 Verb BenchCommand::verb() {
   return {"bench",
-          "time training steps against at::matmul",
-          {{"what", &what, "step", /*required=*/true, Range::kAny, {"step"}},
+          "time training steps against at::matmul, or decoding against its cache",
+          {{"what", &what, "step or decode", /*required=*/true, Range::kAny, {"step", "decode"}},
            {"config", &config_path, "YAML file", /*required=*/true},
            {"overrides", &overrides, "key=value ..."},
-           {"--steps", &steps, "timed steps", /*required=*/false, Range::kPositive},
+           {"--steps", &steps, "timed steps, or tokens", /*required=*/false, Range::kPositive},
+           {"--context", &contexts, "decode: tokens in the cache: 1024,8192"},
            json_argument(*this)}};
+}
+
+nlohmann::ordered_json to_json(const std::vector<DecodeTime>& times) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const DecodeTime& t : times) {
+    json.push_back(
+        {{"context", t.context}, {"seconds", t.seconds}, {"cache_bytes", t.cache_bytes}});
+  }
+  return {{"decode", json}};
+}
+
+int BenchCommand::run_decode(const config::RunConfig& config, CommandContext& context) {
+  const auto times = bench_decode(config, contexts, steps, context);
+  if (!context.first()) return 0;
+  if (json) {
+    std::fputs((to_json(times).dump(2) + "\n").c_str(), stdout);
+    return 0;
+  }
+  Table table;
+  table.section("a token after");
+  for (const DecodeTime& t : times) {
+    const auto bytes = static_cast<double>(t.cache_bytes);
+    table.row(with_separators(t.context) + " tokens", fixed(1e3 * t.seconds, 2) + " ms, cache " +
+                                                          human_bytes(bytes) + ", " +
+                                                          human_bytes(bytes / t.seconds) + "/s");
+  }
+  context.console.info(table.text());
+  return 0;
 }
 
 int BenchCommand::run(CommandContext& context) {
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
+  return what == "decode" ? run_decode(config, context) : run_step(config, context);
+}
+
+int BenchCommand::run_step(const config::RunConfig& config, CommandContext& context) {
   const BenchResult result = bench_steps(config, steps, context);
   std::vector<RoofPoint> roof = roof_points(config);
   for (RoofPoint& point : roof) measure(point, config.run.precision);

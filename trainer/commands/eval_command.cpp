@@ -1,9 +1,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "configs/errors.h"
 #include "data/eval_set.h"
 #include "trainer/agreement.h"
 #include "trainer/command.h"
+#include "trainer/eval_dump.h"
 #include "trainer/evaluate.h"
 #include "trainer/human.h"
 #include "trainer/loaded_model.h"
@@ -16,11 +18,29 @@ struct EvalCommand final : Command {
   [[nodiscard]] Verb verb() override;
   [[nodiscard]] int run(CommandContext& context) override;
 
-  std::string model;
+  OpenOptions open;
   std::string data;
   int64_t window = 0;
   int64_t micro_sequences = 8;
+  std::string logits_file;
+  std::string gradients_file;
+
+  [[nodiscard]] bool dumps() const { return !logits_file.empty() || !gradients_file.empty(); }
 };
+
+/// Throws ConfigError where an option asks for what is not there.
+void check_options(const EvalCommand& command, int64_t ranks) {
+  if (ranks == 1 || !command.dumps()) return;
+  throw ConfigError("--dump-logits and --dump-gradients run on one rank, not on " +
+                    std::to_string(ranks) + "\nhint: start dsmoe without mpirun");
+}
+
+void check_window(int64_t window, const config::ModelConfig& model) {
+  if (window <= model.max_position_embeddings) return;
+  throw ConfigError("--window (" + std::to_string(window) + ") is longer than the model's " +
+                    std::to_string(model.max_position_embeddings) +
+                    " positions (max_position_embeddings)\nhint: give a shorter window");
+}
 
 /// Progress on long sets: a line every tenth.
 std::function<void(int64_t, int64_t)> show_progress(CommandContext& context) {
@@ -46,26 +66,39 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
 }
 
 Verb EvalCommand::verb() {
-  return {"eval",
-          "loss and bits per byte on held-out text",
-          {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
-           {"--data", &data, "text or JSONL file", /*required=*/true},
-           {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
-            /*required=*/false, Range::kPositive},
-           {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
-            /*required=*/false, Range::kPositive},
-           json_argument(*this)}};
+  std::vector<Argument> arguments = open.arguments();
+  const std::vector<Argument> own{
+      {"--data", &data, "text or JSONL file", /*required=*/true},
+      {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
+       /*required=*/false, Range::kPositive},
+      {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
+       /*required=*/false, Range::kPositive},
+      {"--dump-logits", &logits_file,
+       "write `logits` [tokens, vocabulary] and `targets` [tokens], safetensors"},
+      {"--dump-gradients", &gradients_file,
+       "write the gradient of the mean loss under the published names, safetensors"},
+      json_argument(*this)};
+  arguments.insert(arguments.end(), own.begin(), own.end());
+  return {"eval", "loss and bits per byte on held-out text", std::move(arguments)};
 }
 
 int EvalCommand::run(CommandContext& context) {
-  LoadedModel loaded = open_model(model, context);
+  agree(context.world, [&] { check_options(*this, context.world.size()); });
+  open.gradients = !gradients_file.empty();
+  LoadedModel loaded = open_model(open, context);
   const int64_t length = window > 0 ? window : loaded.window;
   std::unique_ptr<data::EvalSet> set;
-  agree(context.world,
-        [&] { set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length); });
+  agree(context.world, [&] {
+    check_window(length, loaded.session->config.model);
+    set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length);
+  });
   const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false};
   print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
         *this, context);
+  if (!logits_file.empty()) dump_logits(loaded.session->model, *set, plan, logits_file);
+  if (!gradients_file.empty()) {
+    dump_gradients(loaded.session->model, loaded.session->store, *set, plan, gradients_file);
+  }
   return 0;
 }
 

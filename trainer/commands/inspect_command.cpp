@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "configs/hf_config.h"
+#include "configs/init_from.h"
 #include "modules/model_census.h"
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
@@ -28,7 +29,8 @@ config::RunConfig configuration(const InspectCommand& command, CommandContext& c
     return resolve_on_all(command.target, command.overrides, context);
   }
   std::vector<std::string> notices;
-  return config_of_directory(find_model_directory(command.target), context.world.size(), notices);
+  return config_of_directory(config::find_model_directory(command.target), context.world.size(),
+                             notices);
 }
 
 nlohmann::ordered_json report(const config::RunConfig& config, const parallel::Topology& topology) {
@@ -36,21 +38,43 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
   const auto flops = nn::count_flops(config.model, config.data.sequence_length);
   const int64_t cache = nn::kv_cache_elements(config.model);
   const int64_t bytes = config.run.precision == config::Precision::kBf16 ? 2 : 4;
+  const auto parts = nn::count_parts(config.model);
+  const auto caches = nn::compare_caches(config.model);
+  const auto traffic = nn::count_traffic(config.model);
+  const auto row = static_cast<double>(config.model.hidden_size * bytes);
   const auto verdict = config::hf_class(config.model);
   return {{"parameters",
            {{"total", parameters.total},
             {"active", parameters.active},
             {"active_without_input_embedding", parameters.active_without_input_embedding},
             {"active_without_embeddings", parameters.active_without_embeddings},
-            {"routed_experts", parameters.routed_experts}}},
+            {"input_embedding", parts.input_embedding},
+            {"output_head", parts.output_head},
+            {"attention", parts.attention},
+            {"dense_feed_forward", parts.dense_feed_forward},
+            {"routed_experts", parts.routed_experts},
+            {"shared_experts", parts.shared_experts},
+            {"router", parts.router},
+            {"norms", parts.norms}}},
           {"flops_per_token",
            {{"forward", flops.forward},
             {"training", flops.training},
             {"training_noncausal", flops.training_noncausal},
+            {"training_paper", flops.training_paper},
+            {"decode", flops.decode},
             {"sequence_length", flops.sequence_length}}},
-          {"kv_cache", {{"elements_per_token", cache}, {"bytes_per_token", cache * bytes}}},
+          {"kv_cache",
+           {{"elements_per_token", cache},
+            {"bytes_per_token", cache * bytes},
+            {"mha_elements_per_token", caches.mha},
+            {"gqa_elements_per_token", caches.gqa},
+            {"mqa_elements_per_token", caches.mqa}}},
           {"memory", memory_json(estimate_memory(config, topology))},
-          {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
+          {"communication",
+           {{"row_bytes_per_step", estimate_row_bytes(config, topology)},
+            {"naive_bytes_per_token", traffic.naive * row},
+            {"deduplicated_bytes_per_token", traffic.deduplicated * row},
+            {"device_limited_bytes_per_token", traffic.device_limited * row}}},
           {"hf_class", config::hf_class_name(verdict.hf_class)},
           {"hf_class_reason", verdict.reason}};
 }

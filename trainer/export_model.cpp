@@ -1,0 +1,135 @@
+#include "trainer/export_model.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <vector>
+
+#include "configs/errors.h"
+#include "configs/hf_config.h"
+#include "configs/init_from.h"
+#include "modules/published_tensors.h"
+#include "trainer/atomic_file.h"
+#include "trainer/model_directory.h"
+#include "trainer/published_weights.h"
+#include "trainer/safetensors_writer.h"
+
+namespace dsmoe::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What stands beside the weights and is none of our business.
+constexpr const char* kCopied[] = {"tokenizer.json",          "tokenizer_config.json",
+                                   "special_tokens_map.json", "generation_config.json",
+                                   "chat_template.jinja",     "tokenizer.model"};
+
+struct Shard {
+  std::vector<TensorSpec> specs;
+  int64_t bytes = 0;
+};
+
+int64_t bytes_of(const TensorSpec& spec) {
+  return c10::multiply_integers(spec.shape) * static_cast<int64_t>(c10::elementSize(spec.dtype));
+}
+
+c10::ScalarType target_type(const nn::PublishedTensor& tensor, const PublishedWeights& weights,
+                            const ExportOptions& options) {
+  const auto stored = weights.dtype(tensor.name);
+  return nn::is_correction_bias(tensor.name) ? stored : options.dtype.value_or(stored);
+}
+
+/// Cuts the tensors, in the model's order, into shards; one larger than the limit stands alone.
+std::vector<Shard> plan_shards(const config::ModelConfig& model, const PublishedWeights& weights,
+                               const ExportOptions& options) {
+  std::vector<Shard> shards(1);
+  for (const auto& tensor : nn::published_tensors(model)) {
+    TensorSpec spec{tensor.name, target_type(tensor, weights, options), tensor.shape};
+    const int64_t bytes = bytes_of(spec);
+    if (shards.back().bytes > 0 && shards.back().bytes + bytes > options.max_shard_bytes) {
+      shards.emplace_back();
+    }
+    shards.back().bytes += bytes;
+    shards.back().specs.push_back(std::move(spec));
+  }
+  return shards;
+}
+
+/// Copies one tensor in pieces, each of them told to `advance`.
+void copy_tensor(const TensorSpec& spec, const PublishedWeights& weights, SafetensorsWriter& writer,
+                 const std::function<void(int64_t)>& advance) {
+  const int64_t elements = c10::multiply_integers(spec.shape);
+  for (int64_t begin = 0; begin < elements; begin += kPieceElements) {
+    const int64_t count = std::min(kPieceElements, elements - begin);
+    writer.write_elements(spec.name, begin,
+                          weights.read_elements(spec.name, begin, count).to(spec.dtype));
+    advance(count * static_cast<int64_t>(c10::elementSize(spec.dtype)));
+  }
+}
+
+void check_target(const std::string& to) {
+  std::error_code ignored;
+  if (!fs::exists(to, ignored) || fs::is_empty(to, ignored)) return;
+  throw CheckpointError(to + ": is there already\nhint: export into a new directory");
+}
+
+void copy_companions(const std::string& from, const std::string& to) {
+  for (const char* name : kCopied) {
+    if (fs::exists(from + "/" + name)) fs::copy_file(from + "/" + name, to + "/" + name);
+  }
+}
+
+/// The dtype that config.json names: that of most models' every tensor.
+std::string dtype_of(const std::vector<Shard>& shards) {
+  return hf_dtype_name(shards.front().specs.front().dtype);
+}
+
+ExportSummary write_shards(const std::vector<Shard>& shards, const PublishedWeights& weights,
+                           const std::string& directory, const ExportProgress& progress) {
+  ExportSummary summary{0, 0, static_cast<int64_t>(shards.size())};
+  for (const Shard& shard : shards) summary.bytes += shard.bytes;
+  std::map<std::string, std::string> weight_map;
+  int64_t done = 0;
+  for (size_t s = 0; s < shards.size(); ++s) {
+    const std::string name = shard_name(static_cast<int64_t>(s), summary.shards);
+    SafetensorsWriter writer(directory + "/" + name, shards[s].specs);
+    for (const TensorSpec& spec : shards[s].specs) {
+      copy_tensor(spec, weights, writer, [&](int64_t bytes) {
+        done += bytes;
+        if (progress) progress(done, summary.bytes);
+      });
+      weight_map[spec.name] = name;
+      ++summary.tensors;
+    }
+    writer.finish();
+  }
+  if (summary.shards > 1) write_safetensors_index(directory, weight_map, summary.bytes);
+  return summary;
+}
+
+}  // namespace
+
+ExportSummary export_model(const ExportOptions& options, const ExportProgress& progress) {
+  const std::string from = config::find_model_directory(options.from);
+  std::vector<std::string> notices;
+  const config::ModelConfig model = read_model_config(from, notices);
+  const auto weights = PublishedWeights::open(from);
+  weights.check(model);
+  check_target(options.to);
+  const auto shards = plan_shards(model, weights, options);
+  const std::string staging = options.to + ".tmp";
+  fs::remove_all(staging);
+  make_directories(staging);
+  const ExportSummary summary = write_shards(shards, weights, staging, progress);
+  copy_companions(from, staging);
+  write_file_atomically(staging + "/config.json",
+                        config::to_hf_config_json(model, dtype_of(shards)));
+  std::error_code ignored;
+  fs::remove(options.to, ignored);
+  fs::rename(staging, options.to);
+  return summary;
+}
+
+}  // namespace dsmoe::train
