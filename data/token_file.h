@@ -27,6 +27,7 @@ class TokenFile {
   [[nodiscard]] const TokenIndex& index() const { return index_; }
   [[nodiscard]] int64_t num_documents() const { return index_.num_documents(); }
   [[nodiscard]] int64_t start(int64_t i) const { return index_.start(i); }
+  [[nodiscard]] int64_t bytes_per_token() const { return size_of(index_.type()); }
 
   /// Writes `count` tokens from `position` on to `out`; they must exist. Throws DataError naming
   /// file, document, position, id and vocabulary for an id that is negative or not below the
