@@ -1,9 +1,9 @@
 #include "data/token_file_writer.h"
 
 #include <c10/util/Exception.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <string_view>
 
@@ -98,12 +98,12 @@ void TokenFileWriter::finish() {
 }
 
 void TokenFileWriter::publish() {
-  std::remove(index_.path().c_str());
+  ::unlink(index_.path().c_str());
   bin_.publish();
   try {
     index_.publish();
   } catch (const std::exception&) {
-    std::remove(bin_.path().c_str());
+    ::unlink(bin_.path().c_str());
     throw;
   }
 }

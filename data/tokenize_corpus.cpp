@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kChunkBytes = int64_t{1} << 20;
-constexpr int64_t kWaitingBytes = int64_t{256} << 20;
 
 void check(const TokenizeOptions& options) {
   if (token_file_prefix(options.input)) {
@@ -44,6 +43,7 @@ class Pipeline {
       : writer_(options.output, {token_type_for(tokenizer.vocab_size()), options.overwrite}),
         watcher_(watcher),
         chunks_limit_(2 * static_cast<size_t>(options.workers)),
+        waiting_limit_(options.waiting_bytes),
         pool_(tokenizer, writer_.type(), options.workers) {
     progress_.bytes_to_read = bytes_of_documents(options.input);
   }
@@ -66,7 +66,7 @@ class Pipeline {
  private:
   void submit() {
     while (waiting_.size() >= chunks_limit_ ||
-           (!waiting_.empty() && waiting_bytes_ + chunk_.text_bytes > kWaitingBytes)) {
+           (!waiting_.empty() && waiting_bytes_ + chunk_.text_bytes > waiting_limit_)) {
       write_next();
     }
     waiting_bytes_ += chunk_.text_bytes;
@@ -98,6 +98,7 @@ class Pipeline {
   TokenFileWriter writer_;
   const TokenizeWatcher& watcher_;
   size_t chunks_limit_;
+  int64_t waiting_limit_;
   TextChunk chunk_;
   std::deque<std::future<TokenChunk>> waiting_;
   int64_t waiting_bytes_ = 0;

@@ -14,6 +14,9 @@ struct TokenizeOptions {
   std::string output;  ///< prefix of the .bin and .idx
   int64_t workers = 1;
   bool overwrite = false;
+  /// Text handed to the workers and not written yet, at most; a longer document goes alone. More
+  /// keeps workers busy beside long documents, and takes memory.
+  int64_t waiting_bytes = int64_t{256} << 20;
 };
 
 /// What is in the files so far.
@@ -42,9 +45,9 @@ using TokenizeWatcher = std::function<void(const TokenizeProgress&)>;
 
 /// Writes the documents of `input` as PREFIX.bin and PREFIX.idx (see TokenFileWriter), each as BOS
 /// text EOS, in order: the bytes do not depend on the number of workers. Nothing is left when it
-/// throws. Memory: two chunks of 1 MiB of text a worker and what they become, and whole the
-/// documents under way (with an int64 a token while one is encoded), of which at most 256 MiB of
-/// text or one document wait at a time; 12 bytes a document written.
+/// throws. Memory: two chunks a worker, of 1 MiB of text or one longer document, together at most
+/// waiting_bytes, and their tokens (8 bytes each while a document is encoded); 12 bytes a document
+/// written.
 /// Throws DataError on bad input, as read_documents(), when the output exists, when the input is a
 /// token file already, or when the output would lie in the input directory, whose files are texts.
 [[nodiscard]] TokenizeResult tokenize_corpus(const TokenizeOptions& options,

@@ -55,6 +55,7 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   commands.push_back(dsmoe::train::generate_command());
   commands.push_back(dsmoe::train::inspect_command());
   commands.push_back(dsmoe::train::bench_command());
+  commands.push_back(dsmoe::train::tokenize_command());
   return commands;
 }
 

@@ -130,6 +130,15 @@ TEST_CASE("existing files are replaced only when asked, and stand until the new 
   CHECK(has(test::message_of<DataError>(again), "a.bin exists already"));
 }
 
+TEST_CASE("when the .idx cannot be put in its place there is no .bin either") {
+  const test::TempDirectory folder;
+  fs::create_directories(folder / "a.idx/in_the_way");
+  TokenFileOptions options;
+  options.overwrite = true;
+  CHECK_THROWS_AS(test::write_pair(folder / "a", {{1}}, options), DataError);
+  CHECK(files_in(folder) == 1);
+}
+
 TEST_CASE("a file that is replaced while it is mapped is read on as it was") {
   const test::TempDirectory folder;
   const std::string prefix = test::write_pair(folder / "a", {{1, 2}});

@@ -131,6 +131,22 @@ TEST_CASE("the files are the same for any number of workers, which work at once"
   }
 }
 
+TEST_CASE("no more text waits than allowed, but for a document that is longer") {
+  const test::TempDirectory folder;
+  const std::string input = large_corpus(folder);
+  TokenizeOptions options{input, folder / "out", /*workers=*/8};
+  options.overwrite = true;
+  const auto most_at_once = [&](int64_t waiting_bytes) {
+    const OddTokenizer tokenizer;
+    options.waiting_bytes = waiting_bytes;
+    CHECK(tokenize_corpus(options, tokenizer, {}).total.documents == 29);
+    return tokenizer.most_at_once();
+  };
+  CHECK(most_at_once(1000) == 1);
+  CHECK(most_at_once(int64_t{2} << 20) == 2);
+  CHECK(most_at_once(int64_t{100} << 20) > 2);
+}
+
 TEST_CASE("texts and directories are tokenised as they are read") {
   const test::TempDirectory folder;
   fs::create_directory(folder / "texts");

@@ -49,7 +49,7 @@ Verb EvalCommand::verb() {
   return {"eval",
           "loss and bits per byte on held-out text",
           {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
-           {"--data", &data, "text or JSONL file", /*required=*/true},
+           {"--data", &data, "text, JSONL file or .bin/.idx prefix", /*required=*/true},
            {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
             /*required=*/false, Range::kPositive},
            {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
