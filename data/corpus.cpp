@@ -1,8 +1,5 @@
 #include "data/corpus.h"
 
-#include <algorithm>
-#include <type_traits>
-
 #include "configs/errors.h"
 #include "data/documents.h"
 
@@ -20,42 +17,34 @@ void require_bos(const Tokenizer& tokenizer, const std::string& path) {
 
 }  // namespace
 
-Corpus::Corpus(int64_t vocab_size) {
-  if (vocab_size > int64_t{1} << 16) {
-    tokens_ = std::vector<uint32_t>();
-  }
+void Corpus::append(int64_t first, const std::vector<int64_t>& ids, int64_t last) {
+  std::get<MemoryTokens>(tokens_).append(first, ids, last);
 }
 
-void Corpus::append(int64_t first, const std::vector<int64_t>& ids, int64_t last) {
-  std::visit(
-      [&](auto& tokens) {
-        using Token = typename std::decay_t<decltype(tokens)>::value_type;
-        tokens.push_back(static_cast<Token>(first));
-        for (const int64_t id : ids) {
-          tokens.push_back(static_cast<Token>(id));
-        }
-        tokens.push_back(static_cast<Token>(last));
-      },
-      tokens_);
-  starts_.push_back(starts_.back() + static_cast<int64_t>(ids.size()) + 2);
+int64_t Corpus::num_documents() const {
+  return std::visit([](const auto& tokens) { return tokens.num_documents(); }, tokens_);
+}
+
+int64_t Corpus::start(int64_t i) const {
+  return std::visit([i](const auto& tokens) { return tokens.start(i); }, tokens_);
+}
+
+int64_t Corpus::bytes_per_token() const {
+  return std::visit([](const auto& tokens) { return tokens.bytes_per_token(); }, tokens_);
 }
 
 void Corpus::copy(int64_t position, int64_t count, int64_t* out) const {
-  std::visit([&](const auto& tokens) { std::copy_n(tokens.begin() + position, count, out); },
-             tokens_);
+  std::visit([&](const auto& tokens) { tokens.copy(position, count, out); }, tokens_);
 }
 
-std::span<const std::byte> Corpus::start_bytes() const { return std::as_bytes(std::span(starts_)); }
-
-std::span<const std::byte> Corpus::token_bytes() const {
-  return std::visit(
-      [](const auto& tokens) {
-        return std::span<const std::byte>(std::as_bytes(std::span(tokens)));
-      },
-      tokens_);
+void Corpus::add_to(Fingerprint& hash) const {
+  std::visit([&](const auto& tokens) { tokens.add_to(hash); }, tokens_);
 }
 
 Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer) {
+  if (const auto prefix = token_file_prefix(path)) {
+    return Corpus(TokenFile(*prefix, tokenizer.vocab_size()));
+  }
   require_bos(tokenizer, path);
   Corpus corpus(tokenizer.vocab_size());
   read_documents(path, [&](const Document& document) {

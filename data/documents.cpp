@@ -27,7 +27,9 @@ void read_file(const fs::path& path, const DocumentSink& sink) {
   if (path.extension() == ".jsonl") {
     read_jsonl(path.string(), sink);
   } else {
-    sink({read_bytes(path), ""});
+    std::string bytes = read_bytes(path);
+    const auto size = static_cast<int64_t>(bytes.size());
+    sink({std::move(bytes), "", size});
   }
 }
 
@@ -57,23 +59,38 @@ void require_something_to_read(const std::string& path) {
   }
 }
 
-}  // namespace
-
-void read_documents(const std::string& path, const DocumentSink& sink) {
-  size_t documents = 0;
-  size_t bytes = 0;
+/// Calls `visit` with each file at `path`.
+template <typename Visit>
+void for_each_file(const std::string& path, const Visit& visit) {
   try {
     require_something_to_read(path);
     for (const fs::path& file : files_of(path)) {
-      read_file(file, [&](Document document) {
-        documents += 1;
-        bytes += document.text.size();
-        sink(std::move(document));
-      });
+      visit(file);
     }
   } catch (const fs::filesystem_error& error) {
     throw DataError(path + ": " + error.code().message() + "\nhint: check its permissions");
   }
+}
+
+}  // namespace
+
+int64_t bytes_of_documents(const std::string& path) {
+  int64_t bytes = 0;
+  for_each_file(path,
+                [&](const fs::path& file) { bytes += static_cast<int64_t>(fs::file_size(file)); });
+  return bytes;
+}
+
+void read_documents(const std::string& path, const DocumentSink& sink) {
+  size_t documents = 0;
+  size_t bytes = 0;
+  for_each_file(path, [&](const fs::path& file) {
+    read_file(file, [&](Document document) {
+      documents += 1;
+      bytes += document.text.size();
+      sink(std::move(document));
+    });
+  });
   if (bytes == 0) {
     throw DataError(path + ": no text in it (" + std::to_string(documents) +
                     " documents, 0 bytes)\nhint: give a file with text, or JSONL whose `text` "

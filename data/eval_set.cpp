@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "configs/errors.h"
+
 namespace dsmoe::data {
 
 EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window)
@@ -12,6 +14,11 @@ EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t wi
   TORCH_CHECK(window >= 1, "an evaluation window predicts at least 1 token, not ", window);
   for (int64_t document = 0; document < num_documents(); ++document) {
     add_windows(document, tokenizer);
+  }
+  if (windows_.empty()) {
+    throw DataError(path + ": nothing to predict in its " + std::to_string(num_documents()) +
+                    " documents of " + std::to_string(corpus_.num_tokens()) +
+                    " tokens together\nhint: a document predicts every token but its first");
   }
 }
 

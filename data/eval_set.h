@@ -10,13 +10,15 @@
 
 namespace dsmoe::data {
 
-/// Windows of held-out documents, every token after BOS predicted exactly once (design 8.7): a
-/// document longer than the window goes on in windows that overlap by one token. Rows are padded to
+/// Windows of held-out documents, every token but a document's first predicted exactly once (design
+/// 8.7). Texts stand between BOS and EOS; documents of a .bin/.idx pair as they are: n tokens give
+/// n - 1 predictions, fewer than two give none. A document longer than the window goes on in
+/// windows that overlap by one token. Rows are padded to
 /// the longest of their batch. Documents and windows stand in the order of the file.
 class EvalSet {
  public:
-  /// window: predicted tokens per row, at least 1. Throws DataError on a missing, empty or
-  /// malformed file.
+  /// window: predicted tokens per row, at least 1. Reads and decodes all tokens once. Throws
+  /// DataError on a missing, empty or malformed file, and when there is nothing to predict.
   EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window);
 
   [[nodiscard]] int64_t num_documents() const { return corpus_.num_documents(); }
@@ -25,8 +27,8 @@ class EvalSet {
   /// padding, inputs hold EOS, targets kNoTarget and valid_BT false; no row has padding before its
   /// last token. An empty range gives zero rows of `window` positions.
   [[nodiscard]] TokenBatch load(int64_t begin, int64_t end) const;
-  /// UTF-8 bytes of the text that windows [0, end) predict: the denominator of bits per byte.
-  /// end is clipped to num_windows(); BOS and EOS stand for no bytes.
+  /// Bytes of the text that windows [0, end) predict, as the tokenizer decodes it: the denominator
+  /// of bits per byte. end is clipped to num_windows(); BOS and EOS stand for no bytes.
   [[nodiscard]] int64_t text_bytes(int64_t end) const;
 
  private:

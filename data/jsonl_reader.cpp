@@ -75,7 +75,9 @@ void read_jsonl(const std::string& path, const DocumentSink& sink) {
   for (int64_t number = 1; std::getline(file, line); ++number) {
     if (!is_blank(line)) {
       const std::string place = path + ":" + std::to_string(number);
-      sink(to_document(parse(line, place), place));
+      Document document = to_document(parse(line, place), place);
+      document.bytes_in_file = static_cast<int64_t>(line.size()) + 1;
+      sink(std::move(document));
     }
   }
   if (file.bad() || !file.eof()) {

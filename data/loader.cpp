@@ -52,8 +52,7 @@ std::string fingerprint_of(const config::DataConfig& config,
   for (size_t i = 0; i < sources.size(); ++i) {
     hash.add(config.train[i].name);
     hash.add(config.train[i].weight);
-    hash.add(sources[i].corpus().start_bytes());
-    hash.add(sources[i].corpus().token_bytes());
+    sources[i].corpus().add_to(hash);
   }
   return hash.hex();
 }

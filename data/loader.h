@@ -16,8 +16,8 @@ struct SequenceRange {
 };
 
 /// Training sequences by global sequence number: a pure function of (config.data, seed, number),
-/// the same on any layout. Packs documents (BOS document EOS) to rows of sequence_length tokens;
-/// reads ahead in a thread.
+/// the same on any layout. Packs documents (BOS document EOS; those of a .bin/.idx pair as they
+/// stand) to rows of sequence_length tokens; reads ahead in a thread.
 class Loader {
  public:
   /// Opens and indexes every source. Throws DataError naming the file and the line.
@@ -26,7 +26,8 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The sequences of `range`, in order; an empty range gives a batch of zero rows.
+  /// The sequences of `range`, in order; an empty range gives a batch of zero rows. Throws
+  /// DataError for a token of a .bin that is outside the vocabulary.
   [[nodiscard]] TokenBatch load(SequenceRange range);
   /// Tells the reading thread which range will be asked for next; optional, and wrong guesses cost
   /// only time.
@@ -34,7 +35,8 @@ class Loader {
 
   /// Sequences in one pass over all sources, rounded up.
   [[nodiscard]] int64_t sequences_per_epoch() const;
-  /// A short hash of the sources' names, sizes and contents: a resumed run refuses another corpus.
+  /// A short hash of the sources' names, weights and contents (of large .bin files samples, see
+  /// TokenFile): a resumed run refuses another corpus.
   [[nodiscard]] std::string fingerprint() const;
 
  private:

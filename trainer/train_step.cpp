@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "parallel/grad_sync.h"
+#include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/memory_usage.h"
 #include "trainer/micro_batches.h"
@@ -21,9 +22,12 @@ BatchCut cut_of(const TrainContext& context, const RunState& state, int64_t step
 MicroBatches load_batches(const TrainContext& context, data::Loader& loader, const BatchCut& cut) {
   MicroBatches batches;
   const int64_t count = num_micro_batches(cut, context.topology);
-  for (int64_t i = 0; i < count; ++i) {
-    batches.push_back(loader.load(micro_batch(cut, context.topology, i)));
-  }
+  // A token outside the vocabulary shows only now, on the rank that reads it.
+  agree(context.world, [&] {
+    for (int64_t i = 0; i < count; ++i) {
+      batches.push_back(loader.load(micro_batch(cut, context.topology, i)));
+    }
+  });
   return batches;
 }
 

@@ -31,6 +31,19 @@ TEST_CASE("a plain text file is one document of its bytes, UTF-8 or not") {
   CHECK(texts(write_file(folder / "a.txt", bytes)) == std::vector<std::string>{bytes});
 }
 
+TEST_CASE("documents say how much of their file they take, together with blank lines all of it") {
+  const test::TempDirectory folder;
+  write_file(folder / "a.jsonl", "{\"text\": \"\\u0041\"}\n\n{\"text\": \"bee\"}\n");
+  write_file(folder / "b.txt", "sea");
+  std::vector<int64_t> bytes;
+  read_documents(folder.path(), [&](const Document& d) { bytes.push_back(d.bytes_in_file); });
+  CHECK(bytes == std::vector<int64_t>{19, 16, 3});
+  CHECK(bytes_of_documents(folder.path()) == 39);
+  CHECK(bytes_of_documents(folder / "b.txt") == 3);
+  const auto missing = [&] { static_cast<void>(bytes_of_documents(folder / "none")); };
+  CHECK(has(test::message_of<DataError>(missing), "none: no such file"));
+}
+
 TEST_CASE("a directory gives its regular files by name and leaves out hidden ones") {
   const test::TempDirectory folder;
   write_file(folder / "b.txt", "bee");

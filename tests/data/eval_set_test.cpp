@@ -7,6 +7,7 @@
 #include "configs/errors.h"
 #include "data/byte_tokenizer.h"
 #include "tests/data/files.h"
+#include "tests/data/token_pair.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_directory.h"
 
@@ -110,6 +111,31 @@ TEST_CASE("text bytes count what the windows predict, without BOS and EOS") {
   for (int64_t end = 0; end < 10; ++end) {
     CHECK(set.text_bytes(end) == expected[static_cast<size_t>(end)]);
   }
+}
+
+TEST_CASE("documents of a pair give a prediction less than they have tokens, of their own bytes") {
+  const test::TempDirectory folder;
+  const std::string prefix =
+      test::write_pair(folder / "a", {{'a', 'b', 'c'}, {}, {'d'}, {256, 'e', 'f', 257}});
+  const EvalSet set(prefix, ByteTokenizer(), 4);
+  CHECK(set.num_documents() == 4);
+  REQUIRE(set.num_windows() == 2);
+  const TokenBatch batch = set.load(0, 2);
+  CHECK(values<int64_t>(batch.inputs_BT) == std::vector<int64_t>{'a', 'b', 257, 256, 'e', 'f'});
+  CHECK(values<int64_t>(batch.targets_BT) == std::vector<int64_t>{'b', 'c', -100, 'e', 'f', 257});
+  CHECK(set.text_bytes(1) == 2);
+  CHECK(set.text_bytes(2) == 4);
+}
+
+TEST_CASE("a pair that predicts nothing, or tokens of another vocabulary, is refused at once") {
+  const test::TempDirectory folder;
+  const auto complaint = [](const std::string& prefix) {
+    return test::message_of<DataError>([&] { const EvalSet set(prefix, ByteTokenizer(), 4); });
+  };
+  CHECK(test::has(complaint(test::write_pair(folder / "a", {{1}, {2}, {}})),
+                  "nothing to predict in its 3 documents of 2 tokens"));
+  CHECK(test::has(complaint(test::write_pair(folder / "b", {{1, 2}, {3, 300}})),
+                  "token 1 of document 1 (byte 6) is 300"));
 }
 
 TEST_CASE("a missing evaluation file is named") {

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "configs/errors.h"
+#include "data/corpus.h"
 #include "tests/data/files.h"
+#include "tests/data/token_pair.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_directory.h"
 
@@ -263,6 +265,61 @@ TEST_CASE("the fingerprint changes with content, cuts, names and weights, not wi
 
   test::write_file(config.train[1].path, "the quick brown fox jumps Over");
   CHECK(print(config) != original);
+}
+
+/// The documents of a source as read_corpus() cuts them, as a pair.
+std::string as_pair(const std::string& path, const std::string& prefix) {
+  const Corpus corpus = read_corpus(path, *make_tokenizer("byte"));
+  std::vector<Row> documents;
+  for (int64_t i = 0; i < corpus.num_documents(); ++i) {
+    documents.emplace_back(static_cast<size_t>(corpus.length(i)));
+    corpus.copy(corpus.start(i), corpus.length(i), documents.back().data());
+  }
+  return test::write_pair(prefix, documents);
+}
+
+TEST_CASE("documents of a pair are packed, shuffled and blended as those of a text") {
+  const test::TempDirectory folder;
+  const config::DataConfig texts = two_sources(folder);
+  config::DataConfig pairs = texts;
+  pairs.train[0].path = as_pair(texts.train[0].path, folder / "pair_a");
+  pairs.train[1].path = as_pair(texts.train[1].path, folder / "pair_b") + ".bin";
+  Loader from_texts(texts, 1);
+  Loader from_pairs(pairs, 1);
+  CHECK(from_pairs.sequences_per_epoch() == from_texts.sequences_per_epoch());
+  CHECK(load(from_pairs, 0, 500) == load(from_texts, 0, 500));
+  CHECK(Loader(pairs, 1).fingerprint() == from_pairs.fingerprint());
+  test::write_file(folder / "pair_a.bin",
+                   test::patched(test::read_file(folder / "pair_a.bin"), 2, uint16_t{7}));
+  CHECK(Loader(pairs, 1).fingerprint() != from_pairs.fingerprint());
+}
+
+TEST_CASE("empty documents of a pair take no place in a row") {
+  const test::TempDirectory folder;
+  config::DataConfig config;
+  config.sequence_length = 3;
+  config.train = {{test::write_pair(folder / "a", {{}, {1, 2}, {}, {}, {3, 4}, {}}), 1.0, "a"}};
+  Loader loader(config, 1);
+  REQUIRE(loader.sequences_per_epoch() == 1);
+  for (Row row : load(loader, 0, 20)) {
+    CHECK((row == Row{1, 2, 3, 4} || row == Row{3, 4, 1, 2}));
+  }
+}
+
+TEST_CASE("a token of a pair outside the vocabulary is an error of the sequence that holds it") {
+  const test::TempDirectory folder;
+  config::DataConfig config;
+  config.sequence_length = 2;
+  config.train = {{test::write_pair(folder / "a", {{1, 2, 3, 4, 5, 6, 999}}), 1.0, "a"}};
+  Loader loader(config, 1);
+  REQUIRE(loader.sequences_per_epoch() == 3);
+  int refused = 0;
+  for (int64_t i = 0; i < 3; ++i) {
+    loader.prefetch({i, i + 1});
+    const auto message = test::message_of<DataError>([&] { load(loader, i, i + 1); });
+    if (test::has(message, "token 6 of document 0 (byte 12) is 999")) ++refused;
+  }
+  CHECK(refused == 1);
 }
 
 TEST_CASE("a loader without sources or with rows of no length names the key") {

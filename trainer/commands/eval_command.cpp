@@ -68,7 +68,7 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
 Verb EvalCommand::verb() {
   std::vector<Argument> arguments = open.arguments();
   const std::vector<Argument> own{
-      {"--data", &data, "text or JSONL file", /*required=*/true},
+      {"--data", &data, "text, JSONL file or .bin/.idx prefix", /*required=*/true},
       {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
        /*required=*/false, Range::kPositive},
       {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
