@@ -2,8 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -11,10 +11,6 @@
 
 namespace dsmoe::train {
 namespace {
-
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
-
-constexpr int64_t kLengthBytes = 8;
 
 using NamedType = std::pair<std::string_view, c10::ScalarType>;
 constexpr std::array<NamedType, 19> kTypes = {{{"BOOL", c10::ScalarType::Bool},
@@ -37,30 +33,6 @@ constexpr std::array<NamedType, 19> kTypes = {{{"BOOL", c10::ScalarType::Bool},
                                                {"F8_E4M3FNUZ", c10::ScalarType::Float8_e4m3fnuz},
                                                {"F8_E5M2FNUZ", c10::ScalarType::Float8_e5m2fnuz}}};
 
-/// Length of the header, checked against the limit and the file.
-int64_t header_bytes(const FileHandle& file) {
-  const auto reject = [&](const std::string& what) {
-    throw CheckpointError(file.path() + ": " + what +
-                          "\nhint: the file is cut short or no safetensors file; copy it again");
-  };
-  const int64_t size = file.size();
-  if (size < kLengthBytes) reject("holds " + std::to_string(size) + " bytes, a header needs 8");
-  std::array<char, kLengthBytes> raw{};
-  file.read_at(0, raw.data(), raw.size());
-  uint64_t length = 0;
-  std::memcpy(&length, raw.data(), raw.size());
-  const auto limit = static_cast<uint64_t>(size - kLengthBytes);
-  if (length > kMaxHeaderBytes) {
-    reject("its header would be " + std::to_string(length) + " bytes long, the limit is " +
-           std::to_string(kMaxHeaderBytes));
-  }
-  if (length > limit) {
-    reject("its header would be " + std::to_string(length) + " bytes long, only " +
-           std::to_string(limit) + " follow");
-  }
-  return static_cast<int64_t>(length);
-}
-
 int64_t num_elements(const TensorInfo& info) {
   int64_t elements = 1;
   for (const int64_t size : info.shape) elements *= size;
@@ -81,7 +53,9 @@ SafetensorsFile::SafetensorsFile(FileHandle file, SafetensorsHeader header, int6
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
   FileHandle file = FileHandle::open_for_reading(path);
-  const int64_t length = header_bytes(file);
+  std::string start(static_cast<size_t>(std::min(file.size(), kLengthBytes)), '\0');
+  file.read_at(0, start.data(), start.size());
+  const int64_t length = safetensors_header_bytes(start, file.size(), path);
   std::string json(static_cast<size_t>(length), '\0');
   file.read_at(kLengthBytes, json.data(), json.size());
   const int64_t data_start = kLengthBytes + length;
@@ -159,7 +133,9 @@ at::Tensor SafetensorsFile::read_rows(const std::string& name, int64_t begin, in
 
 at::Tensor SafetensorsFile::read_elements(const std::string& name, int64_t begin,
                                           int64_t end) const {
-  TORCH_CHECK(begin <= end, "read_elements: [", begin, ", ", end, ") of ", name);
+  const int64_t elements = num_elements(info(name));
+  TORCH_CHECK(0 <= begin && begin <= end && end <= elements, "read_elements: [", begin, ", ", end,
+              ") of ", name, " with ", elements, " elements");
   const at::Tensor out = at::empty({end - begin}, at::TensorOptions().dtype(dtype(name)));
   read_into(name, begin, out);
   return out;

@@ -16,7 +16,8 @@ using nlohmann::json;
 /// A shard must lie in the directory itself: an index is not trusted with other paths.
 void check_file_name(const std::string& name, const std::string& index) {
   const std::filesystem::path path(name);
-  if (name.empty() || name == "." || name == ".." || path.filename() != path) {
+  const bool whole = name.find('\0') == std::string::npos;
+  if (name.empty() || name == "." || name == ".." || path.filename() != path || !whole) {
     reject_file(index, "names '" + name + "', which is not a file of this directory");
   }
 }
@@ -33,12 +34,21 @@ std::map<std::string, std::string> weight_map_of(const json& root, const std::st
   return weight_map;
 }
 
+/// Not every published index has metadata, nor a total in them.
+json total_of(const json& root, const std::string& index) {
+  const json metadata = root.value("metadata", json());
+  if (metadata.is_null()) return json();
+  if (!metadata.is_object()) reject_file(index, "its metadata are not an object");
+  return metadata.value("total_size", json());
+}
+
 void check_total(const json& root, int64_t bytes, const std::string& index) {
-  const json total = root.value("/metadata/total_size"_json_pointer, json());
-  if (!total.is_null() && total != bytes) {
-    reject_file(index, "gives a total_size of " + total.dump() + ", its tensors have " +
-                           std::to_string(bytes) + " bytes");
-  }
+  const json total = total_of(root, index);
+  if (total.is_null() || total == bytes) return;
+  throw CheckpointError(index + ": gives a total_size of " + total.dump() + ", its tensors have " +
+                        std::to_string(bytes) +
+                        " bytes\nhint: copy the shards again; if they are as published, the index "
+                        "is wrong: remove its total_size");
 }
 
 int64_t bytes_of(const SafetensorsFile& file) {

@@ -2,15 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "configs/errors.h"
 #include "trainer/strict_json.h"
 
 namespace dsmoe::train {
 namespace {
 
 using nlohmann::json;
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
 
 constexpr const char* kMetadata = "__metadata__";
 
@@ -62,11 +66,15 @@ std::string dtype_of(const json& entry, const std::string& path, const std::stri
 
 /// Bytes of a tensor of this shape and dtype.
 int64_t bytes_of(const TensorInfo& info, const std::string& path, const std::string& tensor) {
-  int64_t bits = 1;
+  int64_t bits = dtype_bits(info.dtype);
   bool overflow = false;
-  for (const int64_t size : info.shape) overflow |= __builtin_mul_overflow(bits, size, &bits);
-  overflow |= __builtin_mul_overflow(bits, dtype_bits(info.dtype), &bits);
+  bool empty = false;
+  for (const int64_t size : info.shape) {
+    overflow |= __builtin_mul_overflow(bits, std::max<int64_t>(size, 1), &bits);
+    empty |= size == 0;
+  }
   if (overflow) reject(path, tensor, "the shape overflows 64 bits");
+  if (empty) return 0;
   if (bits % 8 != 0) reject(path, tensor, "the elements do not fill whole bytes");
   return bits / 8;
 }
@@ -126,7 +134,28 @@ void check_coverage(const SafetensorsHeader& header, int64_t data_bytes, const s
   }
 }
 
+[[noreturn]] void reject_length(const std::string& path, const std::string& what) {
+  throw CheckpointError(path + ": " + what +
+                        "\nhint: the file is cut short or no safetensors file; copy it again");
+}
+
 }  // namespace
+
+int64_t safetensors_header_bytes(std::string_view start, int64_t file_bytes,
+                                 const std::string& path) {
+  uint64_t length = 0;
+  if (start.size() < sizeof(length)) {
+    reject_length(path, "holds " + std::to_string(start.size()) + " bytes, a header needs 8");
+  }
+  std::memcpy(&length, start.data(), sizeof(length));
+  const auto follow = static_cast<uint64_t>(file_bytes - kLengthBytes);
+  const std::string would = "its header would be " + std::to_string(length) + " bytes long, ";
+  if (length > kMaxHeaderBytes) {
+    reject_length(path, would + "the limit is " + std::to_string(kMaxHeaderBytes));
+  }
+  if (length > follow) reject_length(path, would + "only " + std::to_string(follow) + " follow");
+  return static_cast<int64_t>(length);
+}
 
 int64_t dtype_bits(std::string_view dtype) {
   for (const Dtype& known : kDtypes) {

@@ -30,6 +30,15 @@ struct SafetensorsHeader {
 /// The header is at most this long (safetensors/src/tensor.rs: MAX_HEADER_SIZE).
 inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
+/// The length n that stands in front.
+inline constexpr int64_t kLengthBytes = 8;
+
+/// n, of a file of file_bytes that starts with `start`: its first 8 bytes, or all where there are
+/// fewer. Throws CheckpointError when n is over the limit or more than follows: nothing of that
+/// size has been allocated then.
+[[nodiscard]] int64_t safetensors_header_bytes(std::string_view start, int64_t file_bytes,
+                                               const std::string& path);
+
 /// Bits of one element, 0 for an unknown dtype.
 [[nodiscard]] int64_t dtype_bits(std::string_view dtype);
 
@@ -38,7 +47,8 @@ inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 /// Parses the JSON part. data_bytes: length of what follows it in the file; path: for messages.
 /// Throws CheckpointError naming the file, the tensor and the numbers when anything is not as the
-/// format says: bytes, JSON, duplicate names, dtypes, shapes, offsets, holes, overlaps, lengths.
+/// format says: bytes, JSON, duplicate names, dtypes, shapes, offsets, holes, overlaps, lengths;
+/// and on sizes whose product in bits, zeros counted as ones, overflows: torch has no such tensor.
 [[nodiscard]] SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes,
                                                          const std::string& path);
 

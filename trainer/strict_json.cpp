@@ -1,5 +1,6 @@
 #include "trainer/strict_json.h"
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -10,8 +11,10 @@ namespace {
 
 using nlohmann::json;
 
-/// What is read here is three levels deep; unknown keys may hold a little more.
-constexpr int kMaxDepth = 16;
+/// serde_json's limit, so that the reference reader of safetensors takes the same files.
+constexpr int kMaxDepth = 127;
+
+constexpr size_t kMaxShown = 400;
 
 /// Refuses what the library lets pass: duplicate keys and endless nesting.
 class StrictKeys {
@@ -19,9 +22,11 @@ class StrictKeys {
   explicit StrictKeys(const std::string& path) : path_(path) {}
 
   bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) reject_file(path_, "the JSON nests too deeply");
     const size_t level = static_cast<size_t>(depth);
-    if (event == json::parse_event_t::object_start) {
+    const bool opens_object = event == json::parse_event_t::object_start;
+    const bool opens = opens_object || event == json::parse_event_t::array_start;
+    if (opens && depth >= kMaxDepth) reject_file(path_, "the JSON nests too deeply");
+    if (opens_object) {
       keys_.resize(level + 2);
       keys_[level + 1].clear();
     }
@@ -38,10 +43,20 @@ class StrictKeys {
   std::vector<std::set<std::string>> keys_;
 };
 
+/// Text of the file stands in the middle; a zero byte in it would end the message.
+std::string shown(std::string what) {
+  if (what.size() > kMaxShown) {
+    what = what.substr(0, kMaxShown / 2) + " ... " + what.substr(what.size() - kMaxShown / 2);
+  }
+  const auto is_control = [](unsigned char byte) { return byte < 0x20 || byte == 0x7f; };
+  std::replace_if(what.begin(), what.end(), is_control, '?');
+  return what;
+}
+
 }  // namespace
 
 void reject_file(const std::string& path, const std::string& what) {
-  throw CheckpointError(path + ": " + what +
+  throw CheckpointError(path + ": " + shown(what) +
                         "\nhint: the file is damaged or not what its name says; copy it again");
 }
 

@@ -4,13 +4,17 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <rapidcheck.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "configs/errors.h"
+#include "tests/support/address_space_limit.h"
 #include "tests/support/catch.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_directory.h"
@@ -19,21 +23,38 @@
 
 namespace {
 
+using Catch::Matchers::Contains;
 using dsmoe::test::TempDirectory;
 using dsmoe::train::NamedTensor;
 using dsmoe::train::SafetensorsFile;
 using dsmoe::train::SafetensorsWriter;
 using dsmoe::train::write_safetensors;
 
-/// The tensors that tests/trainer/safetensors_peer.py makes too: 0, 1, 2, ... of each dtype.
+/// The tensors that tests/trainer/safetensors_peer.py makes too: 1, 2, 3, ... of each dtype.
 std::vector<NamedTensor> sample() {
   const std::vector<std::pair<const char*, at::ScalarType>> dtypes = {
-      {"f64", at::kDouble}, {"f32", at::kFloat}, {"bf16", at::kBFloat16}, {"f16", at::kHalf},
-      {"i64", at::kLong},   {"i32", at::kInt},   {"i16", at::kShort},     {"i8", at::kChar},
-      {"u8", at::kByte},    {"bool", at::kBool}};
+      {"f64", at::kDouble},
+      {"f32", at::kFloat},
+      {"bf16", at::kBFloat16},
+      {"f16", at::kHalf},
+      {"i64", at::kLong},
+      {"i32", at::kInt},
+      {"i16", at::kShort},
+      {"i8", at::kChar},
+      {"u8", at::kByte},
+      {"bool", at::kBool},
+      {"u16", at::kUInt16},
+      {"u32", at::kUInt32},
+      {"u64", at::kUInt64},
+      {"c64", at::kComplexFloat},
+      {"e5m2", at::kFloat8_e5m2},
+      {"e4m3", at::kFloat8_e4m3fn},
+      {"e8m0", at::kFloat8_e8m0fnu},
+      {"e4m3z", at::kFloat8_e4m3fnuz},
+      {"e5m2z", at::kFloat8_e5m2fnuz}};
   std::vector<NamedTensor> tensors;
   for (const auto& [name, dtype] : dtypes) {
-    tensors.push_back({name, at::arange(12, at::kLong)
+    tensors.push_back({name, at::arange(1, 13, at::kLong)
                                  .remainder(2 + 11 * (dtype != at::kBool))
                                  .to(dtype)
                                  .view({4, 3})});
@@ -42,6 +63,12 @@ std::vector<NamedTensor> sample() {
   tensors.push_back({"empty", at::zeros({2, 0}, at::kFloat)});
   tensors.push_back({"model.ä\"quoted\".weight", at::full({5}, -1, at::kByte)});
   return tensors;
+}
+
+/// The same bits: not every dtype can be compared.
+bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+         at::equal(a.flatten().view(at::kByte), b.flatten().view(at::kByte));
 }
 
 void write_bytes(const std::string& path, const std::string& bytes) {
@@ -53,7 +80,7 @@ std::string file_of(const std::string& json, const std::string& data) {
   return std::string(reinterpret_cast<const char*>(&length), 8) + json + data;
 }
 
-TEST_CASE("safetensors that were written are read back bit for bit") {
+TEST_CASE("safetensors of every dtype of torch are read back bit for bit") {
   const TempDirectory directory;
   write_safetensors(directory / "a.safetensors", sample(), {{"format", "pt"}, {"step", "3"}});
   const auto file = SafetensorsFile::open(directory / "a.safetensors");
@@ -63,8 +90,19 @@ TEST_CASE("safetensors that were written are read back bit for bit") {
     INFO(name);
     CHECK(file.dtype(name) == tensor.scalar_type());
     CHECK(file.info(name).shape == tensor.sizes().vec());
-    CHECK(at::equal(file.read(name), tensor));
+    CHECK(same_bytes(file.read(name), tensor));
   }
+}
+
+TEST_CASE("half precision is read as IEEE 754 says") {
+  const TempDirectory directory;
+  const std::string values("\x00\x3c\x00\xc0\xff\x7b\x01\x00\x00\xfc", 10);
+  write_bytes(directory / "a",
+              file_of(R"({"x":{"dtype":"F16","shape":[5],"data_offsets":[0,10]}})", values));
+  const at::Tensor read = SafetensorsFile::open(directory / "a").read("x");
+  CHECK(read.scalar_type() == at::kHalf);
+  const std::vector<double> expected = {1.0, -2.0, 65504.0, std::ldexp(1.0, -24), -INFINITY};
+  CHECK(at::equal(read.to(at::kDouble), at::tensor(expected, at::kDouble)));
 }
 
 TEST_CASE("ranges of rows and of elements are read as slices of the whole") {
@@ -79,9 +117,70 @@ TEST_CASE("ranges of rows and of elements are read as slices of the whole") {
   file.read_into("t", 10, target.slice(0, 2, 5));
   CHECK(at::equal(target.slice(0, 2, 5), whole.flatten().slice(0, 10, 13)));
   CHECK(target.count_nonzero().item<int64_t>() == 3);
-  CHECK_THROWS_AS(file.read_rows("t", 3, 6), c10::Error);
-  CHECK_THROWS_AS(file.read_elements("t", 59, 61), c10::Error);
+}
+
+TEST_CASE("ranges that leave their tensor are refused before anything is allocated") {
+  const TempDirectory directory;
+  write_safetensors(directory / "a", {{"t", at::zeros({5, 4, 3})}, {"scalar", at::zeros({})}});
+  const auto file = SafetensorsFile::open(directory / "a");
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  using Range = std::pair<int64_t, int64_t>;
+  const dsmoe::test::AddressSpaceLimit limit(64 << 20);
+  for (const auto& [begin, end] :
+       {Range{3, 6}, {-1, 2}, {4, 3}, {6, 6}, {0, kMost}, {kLeast, 0}, {kLeast, kMost}}) {
+    CAPTURE(begin, end);
+    CHECK_THROWS_WITH(file.read_rows("t", begin, end), Contains("read_rows: "));
+  }
+  for (const auto& [begin, end] : {Range{59, 61},
+                                   {-1, 2},
+                                   {4, 3},
+                                   {61, 61},
+                                   {0, int64_t{1} << 32},
+                                   {0, kMost},
+                                   {kLeast, 0},
+                                   {kLeast, kMost}}) {
+    CAPTURE(begin, end);
+    CHECK_THROWS_WITH(file.read_elements("t", begin, end), Contains("read_elements: "));
+  }
+  CHECK_THROWS_WITH(file.read_rows("scalar", 0, 1), Contains("read_rows: "));
+  CHECK(file.read_elements("scalar", 0, 1).numel() == 1);
   CHECK_THROWS_AS(file.read_into("t", 0, at::zeros({1}, at::kDouble)), c10::Error);
+  CHECK_THROWS_AS(file.read_into("t", 60, at::zeros({1})), c10::Error);
+  CHECK_THROWS_AS(file.read_into("t", kLeast, at::zeros({1})), c10::Error);
+}
+
+TEST_CASE("zero-sized safetensors are read, whatever their other sizes") {
+  const TempDirectory directory;
+  const std::string json =
+      R"({"x":{"dtype":"F32","shape":[0,1073741824,16777216],"data_offsets":[0,0]}})";
+  write_bytes(directory / "a", file_of(json, ""));
+  const auto file = SafetensorsFile::open(directory / "a");
+  CHECK(file.read("x").sizes() == at::IntArrayRef({0, 1073741824, 16777216}));
+  CHECK(file.read_rows("x", 0, 0).numel() == 0);
+  CHECK(file.read_elements("x", 0, 0).numel() == 0);
+}
+
+TEST_CASE("safetensors over 4 GiB are read at their place") {
+  const TempDirectory directory;
+  constexpr int64_t kBig = (int64_t{5} << 30) + 1;
+  const std::string big = std::to_string(kBig);
+  const std::string start =
+      file_of(R"({"big":{"dtype":"U8","shape":[)" + big + R"(],"data_offsets":[0,)" + big +
+                  R"(]},"last":{"dtype":"F32","shape":[1],"data_offsets":[)" + big + "," +
+                  std::to_string(kBig + 4) + "]}}",
+              "");
+  const float value = 2.5F;
+  {
+    auto sparse = dsmoe::train::FileHandle::create(directory / "a");
+    const int64_t end = static_cast<int64_t>(start.size()) + kBig;
+    sparse.write_at(0, start.data(), start.size());
+    sparse.write_at(end - 1, "\7", 1);
+    sparse.write_at(end, &value, sizeof(value));
+  }
+  const auto file = SafetensorsFile::open(directory / "a");
+  CHECK(file.read("last").item<float>() == value);
+  CHECK(file.read_elements("big", kBig - 2, kBig)[1].item<int64_t>() == 7);
 }
 
 TEST_CASE("a streamed safetensors file equals one written at once, whatever the order") {
@@ -121,7 +220,7 @@ TEST_CASE("transposed tensors are written in row-major order") {
   CHECK(at::equal(SafetensorsFile::open(directory / "a").read("t"), transposed));
 }
 
-TEST_CASE("a safetensors file of the wrong length is rejected with both numbers") {
+TEST_CASE("a safetensors file of the wrong length is rejected") {
   const TempDirectory directory;
   write_safetensors(directory / "good", {{"a", at::zeros({3})}});
   const std::string good = dsmoe::train::read_file(directory / "good");
@@ -139,6 +238,25 @@ TEST_CASE("a safetensors file of the wrong length is rejected with both numbers"
     CHECK_THROWS_AS(SafetensorsFile::open(directory / "bad"), dsmoe::CheckpointError);
   }
   CHECK_THROWS_AS(SafetensorsFile::open(directory / "none"), dsmoe::CheckpointError);
+}
+
+TEST_CASE("the header that a short safetensors file claims is not allocated") {
+  const TempDirectory directory;
+  const dsmoe::test::AddressSpaceLimit limit(64 << 20);
+  for (const uint64_t length :
+       {uint64_t{100'000'000}, uint64_t{100'000'001}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    write_bytes(directory / "a", std::string(reinterpret_cast<const char*>(&length), 8) + "{}");
+    CHECK_THROWS_WITH(SafetensorsFile::open(directory / "a"),
+                      Contains("would be " + std::to_string(length) + " bytes long"));
+  }
+}
+
+TEST_CASE("a nesting bomb in a safetensors header takes little memory and no stack") {
+  const TempDirectory directory;
+  const std::string bomb = file_of(std::string(32 << 20, '['), "");
+  write_bytes(directory / "a", bomb);
+  const dsmoe::test::AddressSpaceLimit limit(128 << 20);
+  CHECK_THROWS_WITH(SafetensorsFile::open(directory / "a"), Contains("nests too deeply"));
 }
 
 TEST_CASE("a safetensors file cut short after it was opened is an error, not a crash") {
@@ -164,8 +282,8 @@ TEST_CASE("an unknown tensor and a dtype that torch lacks are named") {
   write_bytes(directory / "a",
               file_of(R"({"x":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})", "a"));
   const auto file = SafetensorsFile::open(directory / "a");
-  CHECK_THROWS_WITH(file.read("y"), Catch::Matchers::Contains("has no tensor 'y'"));
-  CHECK_THROWS_WITH(file.read("x"), Catch::Matchers::Contains("'x': cannot compute with dtype F4"));
+  CHECK_THROWS_WITH(file.read("y"), Contains("has no tensor 'y'"));
+  CHECK_THROWS_WITH(file.read("x"), Contains("'x': cannot compute with dtype F4"));
 }
 
 TEST_CASE("random damage to a safetensors header never crashes the reader") {
@@ -187,38 +305,9 @@ TEST_CASE("Python's safetensors reads our file and writes the same bytes", "[slo
   if (dsmoe::test::skip_without_python()) return;
   const TempDirectory directory;
   write_safetensors(directory / "ours", sample());
-  const auto result =
-      dsmoe::test::run_python("trainer/safetensors_peer.py", "compare " + (directory / "ours"));
+  const auto result = dsmoe::test::run_python("trainer/safetensors_peer.py", directory / "ours");
   INFO(result.output);
   CHECK(result.exit_code == 0);
-}
-
-TEST_CASE("Python's safetensors accepts and rejects the same damaged files", "[slow][python]") {
-  if (dsmoe::test::skip_without_python()) return;
-  const TempDirectory directory;
-  auto result =
-      dsmoe::test::run_python("trainer/safetensors_peer.py", "damage " + directory.path());
-  INFO(result.output);
-  REQUIRE(result.exit_code == 0);
-  std::ifstream verdicts(directory / "verdicts");
-  int64_t accepted = 0;
-  int64_t files = 0;
-  for (std::string name, verdict; verdicts >> name >> verdict; ++files) {
-    bool ours = true;
-    std::string message;
-    try {
-      (void)SafetensorsFile::open(directory / name);
-    } catch (const dsmoe::CheckpointError& error) {
-      ours = false;
-      message = error.what();
-    }
-    INFO(name << " " << verdict << " " << message);
-    CHECK(ours == (verdict == "accepted"));
-    accepted += ours;
-  }
-  CHECK(files >= 1000);
-  CHECK(accepted >= 50);
-  CHECK(files - accepted >= 50);
 }
 
 }  // namespace
