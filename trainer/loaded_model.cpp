@@ -5,8 +5,10 @@
 
 #include "configs/init_from.h"
 #include "configs/resolve.h"
+#include "data/missing_tokenizer.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/check_tokenizer.h"
 #include "trainer/model_directory.h"
 
 namespace dsmoe::train {
@@ -24,6 +26,15 @@ int64_t window_of(const std::string& model_directory, const config::ModelConfig&
   }
   constexpr int64_t kLongest = 4096;
   return std::min(model.max_position_embeddings, kLongest);
+}
+
+std::unique_ptr<data::Tokenizer> tokenizer_of(const std::string& directory,
+                                              const config::ModelConfig& model) {
+  if (std::filesystem::exists(directory + "/tokenizer.json")) {
+    return data::make_tokenizer(directory);
+  }
+  return std::make_unique<data::MissingTokenizer>(directory, model.vocab_size, model.bos_token_id,
+                                                  model.eos_token_id);
 }
 
 config::Precision precision_of(const std::string& name) {
@@ -50,7 +61,8 @@ LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
     if (context.first()) verify_model_directory(loaded.directory);
     config = config_of_directory(loaded.directory, context.world.size(), notices);
     config.run.precision = precision_of(options.precision);
-    loaded.tokenizer = data::make_tokenizer("byte");
+    loaded.tokenizer = tokenizer_of(loaded.directory, config.model);
+    check_vocabulary(*loaded.tokenizer, config.model);
     loaded.window = window_of(loaded.directory, config.model);
   });
   const bool own = std::filesystem::exists(run_config_of(loaded.directory));

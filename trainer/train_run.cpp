@@ -8,6 +8,7 @@
 #include "configs/validate.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/check_tokenizer.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/model_directory.h"
 #include "trainer/run_summary.h"
@@ -46,6 +47,7 @@ TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
 void TrainRun::open_data() {
   const config::RunConfig& config = session_.config;
   agree(context_.world, [&] {
+    check_tokenizer(*tokenizer_, config.model);
     loader_ = std::make_unique<data::Loader>(config.data, config.run.seed);
     for (const config::DataSource& source : config.data.eval) {
       eval_sets_.emplace_back(source.name,

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "configs/model_config.h"
+#include "data/tokenizer.h"
+
+namespace dsmoe::train {
+
+/// Throws ConfigError where a tokenizer has ids that the model has no rows for.
+void check_vocabulary(const data::Tokenizer& tokenizer, const config::ModelConfig& model);
+
+/// For training, also where BOS or EOS are other ids than the model's config.json will say.
+void check_tokenizer(const data::Tokenizer& tokenizer, const config::ModelConfig& model);
+
+}  // namespace dsmoe::train
