@@ -30,22 +30,19 @@ std::string yarn_reason(const ModelConfig& model) {
 
 /// What speaks against both classes.
 std::string common_reason(const ModelConfig& model) {
-  if (model.hidden_size % model.num_attention_heads != 0) {
-    return "hidden_size (" + std::to_string(model.hidden_size) +
-           ") is not divisible by num_attention_heads (" +
-           std::to_string(model.num_attention_heads) + "), which transformers demands";
-  }
   if (model.rms_norm_eps != kLatentEps) {
     return "rms_norm_eps is not 1e-6, which transformers keeps in the latent norms";
-  }
-  if (model.n_shared_experts == 0 && model.first_k_dense_replace < model.num_hidden_layers) {
-    return "n_shared_experts is 0, transformers always has a shared expert";
   }
   const std::string dense = dense_layers_reason(model);
   return dense.empty() ? yarn_reason(model) : dense;
 }
 
 std::string v2_reason(const ModelConfig& model) {
+  if (model.hidden_size % model.num_attention_heads != 0) {
+    return "hidden_size (" + std::to_string(model.hidden_size) +
+           ") is not divisible by num_attention_heads (" +
+           std::to_string(model.num_attention_heads) + "), which DeepseekV2 demands";
+  }
   if (model.norm_topk_prob) {
     return "norm_topk_prob is true, which DeepseekV2 ignores";
   }

@@ -96,14 +96,31 @@ void add_class(HfClass hf_class, Json& out) {
   out["model_type"] = "dsmoe";
 }
 
-/// The values that transformers takes where a config.json of the family is silent.
-ModelConfig hf_defaults() {
+/// The values that transformers takes where a config.json of the class is silent.
+ModelConfig hf_defaults(bool v3) {
   ModelConfig model;
+  if (v3) {
+    model.norm_topk_prob = true;
+    model.n_group = 8;
+    model.topk_group = 4;
+    model.routed_scaling_factor = 2.5;
+    model.initializer_range = 0.02;
+    return model;
+  }
   model.topk_method = TopkMethod::kGreedy;
   model.n_group = 1;
   model.topk_group = 1;
   model.initializer_range = 0.02;
   return model;
+}
+
+/// Where a file leaves it out, transformers takes max_position_embeddings.
+bool names_original_length(const Node& root) {
+  for (const char* map : {"rope_scaling", "rope_parameters"}) {
+    const Node* rope = root.find(map);
+    if (rope != nullptr && rope->find("original_max_position_embeddings") != nullptr) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -127,7 +144,8 @@ ModelConfig from_hf_config_json(const std::string& text, const std::string& name
                                 std::vector<std::string>& notices) {
   const Node root = parse_yaml(text, name);
   ErrorList errors;
-  ModelConfig model = hf_defaults();
+  const Node* type = root.find("model_type");
+  ModelConfig model = hf_defaults(type != nullptr && type->text == "deepseek_v3");
   if (root.is_map()) {
     for (const std::string& key : kRequired) {
       if (root.find(key) == nullptr) {
@@ -141,6 +159,9 @@ ModelConfig from_hf_config_json(const std::string& text, const std::string& name
     }
   }
   read_model(root, "", model, errors, notices);
+  if (model.rope_scaling && !names_original_length(root)) {
+    model.rope_scaling->original_max_position_embeddings = model.max_position_embeddings;
+  }
   errors.throw_if_any();
   check_model(model);
   return model;

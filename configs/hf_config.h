@@ -15,8 +15,9 @@ struct HfVerdict {
   std::string reason;
 };
 
-/// Judged against transformers 5.18: its DeepseekV2 ignores norm_topk_prob and moe_layer_freq, has
-/// group score max only, eps 1e-6 in the latent norms, and needs hidden_size % heads == 0.
+/// Judged against transformers 5.18: both ignore moe_layer_freq and have eps 1e-6 in the latent
+/// norms; DeepseekV2 ignores norm_topk_prob, has group score max only and needs hidden_size % heads
+/// == 0; DeepseekV3 has group score top2_sum only.
 HfVerdict hf_class(const ModelConfig& model);
 
 /// `deepseek_v2`, `deepseek_v3` or `none`.

@@ -23,7 +23,6 @@ std::vector<PublishedKey> checked_keys() {
       {"tie_word_embeddings", kind, {"false"}, "the output head is a matrix of its own"},
       {"pretraining_tp", kind, {"1", "null"}, "there is no tensor parallelism"},
       {"rope_interleave", kind, {"true"}, "rotary pairs are neighbours (2i, 2i+1)"},
-      {"num_nextn_predict_layers", kind, {"0", "null"}, "there is no multi-token prediction"},
       {"quantization_config", kind, {"null"}, "weights are not quantised"},
       // Compared with num_attention_heads by the reader.
       {"num_key_value_heads", kind, {}, "MLA has as many key-value heads as heads"},
@@ -34,6 +33,10 @@ std::vector<PublishedKey> informational_keys() {
   std::vector<PublishedKey> keys{
       {"aux_loss_alpha", KeyKind::kInformational, {}, kNoBalance},
       {"seq_aux", KeyKind::kInformational, {}, kNoBalance},
+      {"num_nextn_predict_layers",
+       KeyKind::kInformational,
+       {},
+       "there is no multi-token prediction; transformers has none either"},
   };
   for (const char* name : {"architectures",
                            "auto_map",

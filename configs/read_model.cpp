@@ -154,11 +154,31 @@ void note(const PublishedKey& key, const Node& value, const std::string& full,
                     (key.note.empty() ? "" : ": " + key.note));
 }
 
+/// transformers writes a V3 file without saying how it routes: the class tells it.
+void default_router(const Node& map, const Node& used, ModelConfig& model) {
+  const Node* type = map.find("model_type");
+  if (type == nullptr || type->text != "deepseek_v3") return;
+  if (used.find("scoring_func") == nullptr) model.scoring_func = ScoringFunc::kSigmoid;
+  if (used.find("topk_method") != nullptr) return;
+  model.topk_method = TopkMethod::kNoauxTc;
+  if (used.find("group_score") == nullptr) model.group_score = GroupScore::kTop2Sum;
+}
+
 /// Published files have no group_score: the method tells it.
 void default_group_score(const Node& used, ModelConfig& model) {
   if (used.find("topk_method") == nullptr || used.find("group_score") != nullptr) return;
   model.group_score =
       model.topk_method == TopkMethod::kNoauxTc ? GroupScore::kTop2Sum : GroupScore::kMax;
+}
+
+/// `dtype` is the newer name of `torch_dtype`.
+void check_dtypes(const Node& map, const std::string& prefix, ErrorList& errors) {
+  const Node* older = map.find("torch_dtype");
+  const Node* newer = map.find("dtype");
+  if (older == nullptr || newer == nullptr || older->text == newer->text) return;
+  errors.add(newer->where, dotted(prefix, "dtype"),
+             "(" + flow_text(*newer) + ") says something else than " +
+                 dotted(prefix, "torch_dtype") + " (" + flow_text(*older) + "); give one of them");
 }
 
 }  // namespace
@@ -180,6 +200,8 @@ void read_model(const Node& node, const std::string& prefix, ModelConfig& model,
   }
   read_map(model_rows(), used, prefix, model, errors);
   default_group_score(used, model);
+  default_router(map, used, model);
+  check_dtypes(node, prefix, errors);
   for (size_t i = 0; i < map.items.size(); ++i) {
     const std::string full = dotted(prefix, map.keys[i]);
     const PublishedKey* key = find_published_key(map.keys[i]);

@@ -116,7 +116,6 @@ TEST_CASE("checked keys must have the implemented value") {
   expect_error("pretraining_tp: 2", {"model.pretraining_tp"});
   expect_error("rope_interleave: false", {"model.rope_interleave"});
   expect_error("quantization_config: {quant_method: fp8}", {"model.quantization_config"});
-  expect_error("num_nextn_predict_layers: 1", {"model.num_nextn_predict_layers"});
   expect_error("model_type: llama", {"model.model_type: must be deepseek_v2 | deepseek_v3"});
   expect_error("num_key_value_heads: 2",
                {"model.num_key_value_heads (2): must equal model.num_attention_heads (4)"});
@@ -254,11 +253,25 @@ TEST_CASE("what transformers would compute differently has no class, and says wh
         0);
   CHECK(changed([](ModelConfig& m) { m.moe_layer_freq = 2; }).find("layer 1 is dense") == 0);
   CHECK(changed([](ModelConfig& m) { m.rms_norm_eps = 1e-5; }).find("rms_norm_eps") == 0);
-  CHECK(changed([](ModelConfig& m) { m.n_shared_experts = 0; }).find("n_shared_experts") == 0);
+  CHECK(changed([](ModelConfig& m) { m.n_shared_experts = 0; }).empty());
   CHECK(changed([](ModelConfig& m) {
           m.scoring_func = ScoringFunc::kSigmoid;
         }).find("scoring_func") == 0);
   CHECK(changed([](ModelConfig& m) {
           m.rope_scaling = RopeScaling{40.0, 4096, 32.0, 1.0, 0.707, 0.0};
         }).find("transformers ignores rope_scaling.mscale") == 0);
+}
+
+TEST_CASE("a V3 file says by its class how it routes") {
+  std::vector<std::string> notices;
+  ModelConfig model;
+  model.topk_method = dsmoe::config::TopkMethod::kNoauxTc;
+  model.scoring_func = dsmoe::config::ScoringFunc::kSigmoid;
+  model.group_score = dsmoe::config::GroupScore::kTop2Sum;
+  std::string text = to_hf_config_json(model, "float32");
+  for (const char* line : {"\"scoring_func\"", "\"topk_method\"", "\"group_score\""}) {
+    const size_t at = text.find(line);
+    text.erase(at, text.find('\n', at) - at);
+  }
+  CHECK(from_hf_config_json(text, "config.json", notices) == model);
 }
