@@ -27,7 +27,7 @@ namespace {
 using Input = std::vector<uint8_t>;
 
 constexpr size_t kMaxSize = 4096;
-constexpr int kMaxSteps = 8;
+constexpr int kMaxSteps = 4;
 
 // libFuzzer's functions have no argument to pass these by.
 std::minstd_rand& random_bytes() {
@@ -142,11 +142,11 @@ extern "C" const char* __asan_default_options() {
 }
 
 int main(int argc, char** argv) {
-  __sanitizer_set_death_callback(save_current_input);
   const Arguments arguments = parse(argc, argv);
   random_bytes().seed(arguments.seed);
   std::vector<Input> inputs;
   for (const auto& file : arguments.files) inputs.push_back(read(file));
+  __sanitizer_set_death_callback(save_current_input);
   for (const Input& input : inputs) run(input);
   for (int64_t i = 0; !inputs.empty() && i < arguments.runs; ++i) {
     run(damaged(inputs[below(inputs.size())]));

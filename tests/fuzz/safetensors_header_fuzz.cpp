@@ -1,7 +1,6 @@
 // Safetensors files, damaged at random: the length and the header are parsed, or rejected with a
 // CheckpointError; any other exception, and a header that breaks its promises, ends the program.
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -47,63 +46,93 @@ void check(const SafetensorsHeader& header, int64_t data_bytes) {
   require(covered == data_bytes);
 }
 
-// What the format is made of, and what has broken other readers.
-constexpr std::array<std::string_view, 40> kTokens = {
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    "\"",
-    "\"a\"",
-    "\"b\":",
-    "\"dtype\"",
-    "\"shape\"",
-    "\"data_offsets\"",
-    "\"F32\"",
-    "\"U8\"",
-    "\"F4\"",
-    "\"F6_E2M3\"",
-    "\"BOOL\"",
-    "\"__metadata__\":{\"k\":\"v\"},",
-    "0",
-    "1",
-    "-1",
-    "-0",
-    "1.0",
-    "1e3",
-    "1e999",
-    "255",
-    "4294967296",
-    "9223372036854775807",
-    "9223372036854775808",
-    "18446744073709551616",
-    "null",
-    "true",
-    "\\u0000",
-    "\\ud83d",
-    "\\u0061",
-    "\xef\xbb\xbf",
-    "\xff",
-    " ",
-    "[0,0]",
-    "\"z\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},"};
+using Strings = std::vector<std::string_view>;
 
-/// Puts a token in a place of `text`, or over what stands there.
-void put_token(std::string& text, std::minstd_rand& random) {
-  const std::string_view token = kTokens[random() % kTokens.size()];
-  const size_t place = random() % (text.size() + 1);
-  const size_t over = random() % 2 == 0 ? 0 : std::min(token.size(), text.size() - place);
-  text.replace(place, over, token);
+// What the format is made of, and what has broken other readers.
+const Strings kNumbers = {"0",
+                          "1",
+                          "2",
+                          "3",
+                          "4",
+                          "8",
+                          "16",
+                          "-1",
+                          "-0",
+                          "1.0",
+                          "1e3",
+                          "1e999",
+                          "255",
+                          "256",
+                          "4294967296",
+                          "9223372036854775807",
+                          "9223372036854775808",
+                          "18446744073709551616"};
+const Strings kTexts = {
+    "\"a\"",    "\"b\"",       "\"dtype\"",   "\"shape\"",   "\"data_offsets\"", "\"__metadata__\"",
+    "\"F64\"",  "\"F32\"",     "\"BF16\"",    "\"U8\"",      "\"F4\"",           "\"F6_E2M3\"",
+    "\"BOOL\"", "\"\\u0000\"", "\"\\ud83d\"", "\"\\u0061\"", "\"\xff\""};
+const Strings kAnything = {
+    "{", "}", "[", "]", ",", ":", "\"", " ", "null", "true", "\xef\xbb\xbf", "[0,0]"};
+const Strings kEntries = {
+    R"("__metadata__":{"k":"v"},)", R"("z":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},)",
+    R"("y":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)",
+    R"("x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},)",
+    R"("w":{"note":[[[]]],"dtype":"F4","shape":[2,0],"data_offsets":[8,8]},)"};
+
+struct Stretch {
+  size_t begin;
+  size_t size;
+};
+
+bool is_digit(char c) { return '0' <= c && c <= '9'; }
+
+/// The numbers of JSON, or its strings with their quotes.
+std::vector<Stretch> stretches(const std::string& text, bool numbers) {
+  std::vector<Stretch> found;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const size_t begin = i;
+    if (text[i] == '"') {
+      while (++i < text.size() && text[i] != '"') i += text[i] == '\\';
+      if (!numbers && i < text.size()) found.push_back({begin, i + 1 - begin});
+    } else if (is_digit(text[i])) {
+      while (i + 1 < text.size() && is_digit(text[i + 1])) ++i;
+      if (numbers) found.push_back({begin, i + 1 - begin});
+    }
+  }
+  return found;
+}
+
+template <typename Items>
+const auto& any_of(const Items& items, std::minstd_rand& random) {
+  return items[random() % items.size()];
+}
+
+/// A number in place of another, or a string: one of the header's own or of those above.
+void replace_token(std::string& text, std::minstd_rand& random) {
+  const bool numbers = random() % 4 != 0;
+  const auto places = stretches(text, numbers);
+  if (places.empty()) return;
+  const Stretch place = any_of(places, random);
+  const Stretch other = any_of(places, random);
+  const std::string token(random() % 2 == 0 ? std::string_view(text).substr(other.begin, other.size)
+                                            : any_of(numbers ? kNumbers : kTexts, random));
+  text.replace(place.begin, place.size, token);
 }
 
 void damage(std::string& text, size_t max_size, std::minstd_rand& random) {
-  if (random() % 2 == 0) return put_token(text, random);
-  std::vector<uint8_t> bytes(text.begin(), text.end());
-  bytes.resize(std::max(max_size, text.size()) + 1);
-  bytes.resize(LLVMFuzzerMutate(bytes.data(), text.size(), bytes.size()));
-  text.assign(bytes.begin(), bytes.end());
+  const auto choice = random() % 8;
+  const size_t place = random() % (text.size() + 1);
+  if (choice < 5) return replace_token(text, random);
+  if (choice == 5 && !text.empty()) {
+    text.insert(1, any_of(kEntries, random));
+  } else if (choice == 6) {
+    text.insert(place, any_of(random() % 2 == 0 ? kAnything : kTexts, random));
+  } else {
+    std::vector<uint8_t> bytes(text.begin(), text.end());
+    bytes.resize(std::max(max_size, text.size()) + 1);
+    bytes.resize(LLVMFuzzerMutate(bytes.data(), text.size(), bytes.size()));
+    text.assign(bytes.begin(), bytes.end());
+  }
 }
 
 }  // namespace
