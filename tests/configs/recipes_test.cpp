@@ -53,7 +53,8 @@ TEST_CASE("every pretraining recipe can be trained on two ranks") {
 }
 
 TEST_CASE("the bench recipes have the shapes of the comparison with transformers") {
-  for (const std::string& path : recipes("/bench")) {
+  for (const char* name : {"a", "b", "c", "d"}) {
+    const std::string path = kConfigs + "/bench/" + name + ".yaml";
     INFO(path);
     const dsmoe::config::RunConfig config = resolve_recipe(path).config;
     const dsmoe::config::ModelConfig& model = config.model;
