@@ -102,8 +102,8 @@ class TokenizeTest(CliTest):
                     "run.name=run", "schedule.steps=6")
 
     def test_documents_are_taken_as_they_stand(self):
-        run = self.train("run", "schedule.steps=1")
-        step = run / "checkpoints/step-00000001"
+        run = self.train("run", "schedule.steps=2")
+        step = run / "checkpoints/step-00000002"
         tokens = [[97, 98, 99], [100], [BOS, 101, EOS]]
         self.write_pair("odd", tokens)
         score = self.succeed("eval", "--model", step, "--data", "odd", "--json").json()
@@ -119,7 +119,7 @@ class TokenizeTest(CliTest):
         (self.folder / f"{name}.bin").write_bytes(struct.pack(f"<{sum(lengths)}H", *sum(docs, [])))
 
     def test_a_damaged_pair_is_named_with_the_byte(self):
-        step = self.train("run", "schedule.steps=1") / "checkpoints/step-00000001"
+        step = self.train("run", "schedule.steps=2") / "checkpoints/step-00000002"
         docs = [[BOS, 97, EOS], [BOS, 98, 99, EOS]]
         self.write_pair("x", docs)
         idx, tokens = [(self.folder / f"x.{ending}").read_bytes() for ending in ("idx", "bin")]
