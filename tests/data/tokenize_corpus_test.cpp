@@ -1,9 +1,10 @@
 #include "data/tokenize_corpus.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -21,17 +22,22 @@ namespace {
 namespace fs = std::filesystem;
 using test::has;
 
-/// The byte tokenizer, slower the longer ago a text was handed out, with another vocabulary if
-/// asked; counts the threads that encode at once.
+/// The byte tokenizer, every third text slow. Counts the texts that are encoded at once, and holds
+/// each until that were `expected`, or nobody came for long.
 class OddTokenizer final : public Tokenizer {
  public:
-  explicit OddTokenizer(int64_t vocab_size = ByteTokenizer::kVocabSize) : vocab_size_(vocab_size) {}
+  explicit OddTokenizer(int64_t vocab_size = ByteTokenizer::kVocabSize, int expected = 1)
+      : vocab_size_(vocab_size), expected_(expected) {}
   [[nodiscard]] std::vector<int64_t> encode(std::string_view text) const override {
-    if (has(std::string(text.substr(0, 6)), "poison")) throw std::runtime_error("cannot encode");
-    const int now = ++running_;
-    for (int seen = most_; now > seen && !most_.compare_exchange_weak(seen, now);) {
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(calls_++ % 3 == 0 ? 30 : 1));
+    if (text.starts_with("poison")) throw std::runtime_error("cannot encode");
+    std::unique_lock lock(mutex_);
+    most_ = std::max(most_, ++running_);
+    came_.notify_all();
+    came_.wait_for(lock, std::chrono::seconds(20), [this] { return most_ >= expected_; });
+    const bool slow = calls_++ % 3 == 0;
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(slow ? 30 : 1));
+    lock.lock();
     --running_;
     return bytes_.encode(text);
   }
@@ -48,9 +54,12 @@ class OddTokenizer final : public Tokenizer {
  private:
   ByteTokenizer bytes_;
   int64_t vocab_size_;
-  mutable std::atomic<int> calls_ = 0;
-  mutable std::atomic<int> running_ = 0;
-  mutable std::atomic<int> most_ = 0;
+  int expected_;
+  mutable std::mutex mutex_;  // over the numbers below
+  mutable std::condition_variable came_;
+  mutable int calls_ = 0;
+  mutable int running_ = 0;
+  mutable int most_ = 0;
 };
 
 /// 24 documents of some 400,000 bytes, each of its own letter, and empty ones between: chunks of
@@ -121,7 +130,7 @@ TEST_CASE("the files are the same for any number of workers, which work at once"
   static_cast<void>(tokenize(input, folder / "1", alone, 1));
   CHECK(alone.most_at_once() == 1);
   for (const int64_t workers : {2, 3, 8, 40}) {
-    const OddTokenizer tokenizer;
+    const OddTokenizer tokenizer(ByteTokenizer::kVocabSize, /*expected=*/2);
     const std::string output = folder / std::to_string(workers);
     static_cast<void>(tokenize(input, output, tokenizer, workers));
     CHECK(test::read_file(output + ".bin") == test::read_file(folder / "1.bin"));
@@ -136,15 +145,15 @@ TEST_CASE("no more text waits than allowed, but for a document that is longer") 
   const std::string input = large_corpus(folder);
   TokenizeOptions options{input, folder / "out", /*workers=*/8};
   options.overwrite = true;
-  const auto most_at_once = [&](int64_t waiting_bytes) {
-    const OddTokenizer tokenizer;
+  const auto most_at_once = [&](int64_t waiting_bytes, int expected) {
+    const OddTokenizer tokenizer(ByteTokenizer::kVocabSize, expected);
     options.waiting_bytes = waiting_bytes;
     CHECK(tokenize_corpus(options, tokenizer, {}).total.documents == 29);
     return tokenizer.most_at_once();
   };
-  CHECK(most_at_once(1000) == 1);
-  CHECK(most_at_once(int64_t{2} << 20) == 2);
-  CHECK(most_at_once(int64_t{100} << 20) > 2);
+  CHECK(most_at_once(1000, 1) == 1);
+  CHECK(most_at_once(int64_t{2} << 20, 2) == 2);
+  CHECK(most_at_once(int64_t{100} << 20, 3) > 2);
 }
 
 TEST_CASE("texts and directories are tokenised as they are read") {
