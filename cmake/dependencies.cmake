@@ -21,6 +21,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
+find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
 
 # Third-party headers are SYSTEM: their warnings are not ours.
 # Without OpenMP's flag ATen's headers compile at::parallel_for as a plain loop. The wheel brings its own runtime:

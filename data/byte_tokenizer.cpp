@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/byte_alphabet.h"
+
 namespace dsmoe::data {
 namespace {
 
@@ -12,25 +14,11 @@ constexpr const char* kBosName = "<\uff5cbegin\u2581of\u2581sentence\uff5c>";
 constexpr const char* kEosName = "<\uff5cend\u2581of\u2581sentence\uff5c>";
 constexpr const char* kPadName = "<\uff5cpad\uff5c>";
 
-bool shows_as_itself(int byte) {
-  return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-}
-
-std::string utf8(int code_point) {
-  if (code_point < 0x80) {
-    return {static_cast<char>(code_point)};
-  }
-  return {static_cast<char>(0xC0 | (code_point >> 6)),
-          static_cast<char>(0x80 | (code_point & 0x3F))};
-}
-
-/// GPT-2's byte alphabet: printable Latin-1 stands for itself, the other bytes, in order, for the
-/// code points from 256 on.
 Json byte_vocabulary() {
+  const ByteAlphabet alphabet;
   Json vocabulary = Json::object();
-  int next_free = 256;
   for (int byte = 0; byte < 256; ++byte) {
-    vocabulary[utf8(shows_as_itself(byte) ? byte : next_free++)] = byte;
+    vocabulary[alphabet.character(static_cast<uint8_t>(byte))] = byte;
   }
   return vocabulary;
 }

@@ -3,9 +3,22 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "configs/errors.h"
 #include "data/documents.h"
 
 namespace dsmoe::data {
+namespace {
+
+void require_bos(const Tokenizer& tokenizer, const std::string& path) {
+  if (tokenizer.bos() < 0) {
+    throw DataError(path + ": documents start with BOS, but none of the tokenizer's " +
+                    std::to_string(tokenizer.vocab_size()) +
+                    " tokens is BOS\nhint: name a `bos_token` in tokenizer_config.json; it may be "
+                    "the EOS");
+  }
+}
+
+}  // namespace
 
 Corpus::Corpus(int64_t vocab_size) {
   if (vocab_size > int64_t{1} << 16) {
@@ -43,6 +56,7 @@ std::span<const std::byte> Corpus::token_bytes() const {
 }
 
 Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer) {
+  require_bos(tokenizer, path);
   Corpus corpus(tokenizer.vocab_size());
   read_documents(path, [&](const Document& document) {
     corpus.append(tokenizer.bos(), tokenizer.encode(document.text), tokenizer.eos());
