@@ -12,8 +12,8 @@
 namespace dsmoe::data {
 namespace {
 
-// Enough for a quadratic search over some ten thousand characters; ends what would take minutes.
-constexpr uint32_t kMatchLimit = 1'000'000'000;
+// Ten times Oniguruma's limit on retries; PCRE2's own default, ten million, counts other steps.
+constexpr uint32_t kMatchLimit = 100'000'000;
 constexpr uint32_t kHeapLimitKib = 256 * 1024;
 constexpr size_t kJitStack = size_t{1} << 15;
 constexpr size_t kJitStackLimit = size_t{1} << 26;
@@ -83,7 +83,7 @@ class ByteRegex::Code {
   template <typename T>
   [[nodiscard]] T info(uint32_t what) const {
     T value{};
-    pcre2_pattern_info(code_, what, &value);
+    pcre2_pattern_info(code_, what, static_cast<void*>(&value));
     return value;
   }
 

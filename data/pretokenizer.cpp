@@ -11,13 +11,8 @@ namespace {
 
 using Span = Pretokenizer::Span;
 
-const CodePointSet& space() {
-  static const CodePointSet set({{' ', ' '}});
-  return set;
-}
-
 std::vector<CodePointSet> all_sets(const PretokenizerSpec& spec) {
-  std::vector<CodePointSet> sets{space()};
+  std::vector<CodePointSet> sets{CodePointSet({{' ', ' '}})};
   for (const auto* stages : {&spec.stages, &spec.last_stages}) {
     for (const SplitStage& stage : *stages) {
       sets.insert(sets.end(), stage.regex.sets.begin(), stage.regex.sets.end());

@@ -9,10 +9,7 @@
 namespace dsmoe::data {
 namespace {
 
-const CodePointSet& newline() {
-  static const CodePointSet set({{'\n', '\n'}});
-  return set;
-}
+CodePointSet newline() { return CodePointSet({{'\n', '\n'}}); }
 
 /// Two letters that Oniguruma, ignoring case, also finds in one: ss in a sharp s, fi in a ligature.
 bool fold_to_one(char32_t first, char32_t second) {
@@ -180,9 +177,9 @@ class Parser {
       scan_.unsupported("a repetition of nothing, or of what has no width,");
     }
     if (scan_.skip("?")) {
-      syntax += "?";
+      syntax += '?';
     } else if (may_possess && scan_.skip("+")) {
-      syntax += "+";
+      syntax += '+';
     }
     const char32_t next = scan_.peek();
     if (next == '*' || next == '+' || next == '?') {

@@ -206,7 +206,7 @@ CodePointSet RegexScanner::bracket_class(bool ignore_case) {
       if (range.last > 0x7F || negated) unsupported("(?i) with a class beyond ASCII");
       for (char32_t c = range.first; c <= range.last; ++c) folded.add(character_set(c, true));
     }
-    set = folded;
+    set = std::move(folded);
   }
   return negated ? set.complement() : set;
 }

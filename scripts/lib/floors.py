@@ -3,7 +3,7 @@
 usage: floors.py        (from the repository's root; reads the files that git tracks)
 
 trainer -> modules -> parallel -> configs and trainer -> data -> configs are the only arrows. mpi.h,
-nccl.h and yaml-cpp stand in one source file each, spdlog only in trainer, torch/torch.h in no file
+nccl.h, pcre2.h and yaml-cpp stand in one source file each, spdlog only in trainer, torch/torch.h in no file
 (the precompiled header brings it). Libraries neither print nor log nor end the process.
 """
 
@@ -21,7 +21,7 @@ BELOW = {
     "trainer": {"configs", "data", "parallel", "modules"},
 }
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
-ONE_FILE_EACH = ("mpi.h", "nccl.h", "yaml-cpp")
+ONE_FILE_EACH = ("mpi.h", "nccl.h", "pcre2.h", "yaml-cpp")
 FLOOR_WITHOUT = {"configs": ("torch/", "ATen/", "c10/"), "data": ("torch/",), "parallel": ("torch/nn",)}
 ENDS_OR_PRINTS = re.compile(
     r"\bstd::(?:cout|cerr|clog|exit|abort|terminate|quick_exit)\b"
