@@ -1,7 +1,6 @@
 #include "data/corpus.h"
 
 #include "configs/errors.h"
-#include "data/documents.h"
 
 namespace dsmoe::data {
 namespace {
@@ -41,7 +40,8 @@ void Corpus::add_to(Fingerprint& hash) const {
   std::visit([&](const auto& tokens) { tokens.add_to(hash); }, tokens_);
 }
 
-Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer) {
+Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer,
+                   const std::function<void(const Document&)>& seen) {
   if (const auto prefix = token_file_prefix(path)) {
     return Corpus(TokenFile(*prefix, tokenizer.vocab_size()));
   }
@@ -49,6 +49,7 @@ Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer) {
   Corpus corpus(tokenizer.vocab_size());
   read_documents(path, [&](const Document& document) {
     corpus.append(tokenizer.bos(), tokenizer.encode(document.text), tokenizer.eos());
+    if (seen) seen(document);
   });
   return corpus;
 }

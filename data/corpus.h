@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "data/documents.h"
 #include "data/fingerprint.h"
 #include "data/memory_tokens.h"
 #include "data/token_file.h"
@@ -46,7 +48,8 @@ class Corpus {
 };
 
 /// The documents at `path`: of a `.bin/.idx` pair (see token_file_prefix) as they stand, of texts
-/// (see read_documents) as BOS document EOS. Throws DataError.
-[[nodiscard]] Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer);
+/// (see read_documents) as BOS document EOS; `seen` is then told each of them. Throws DataError.
+[[nodiscard]] Corpus read_corpus(const std::string& path, const Tokenizer& tokenizer,
+                                 const std::function<void(const Document&)>& seen = {});
 
 }  // namespace dsmoe::data

@@ -4,14 +4,22 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "configs/errors.h"
 
 namespace dsmoe::data {
 
-EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window)
-    : corpus_(read_corpus(path, tokenizer)), window_(window), padding_id_(tokenizer.eos()) {
-  TORCH_CHECK(window >= 1, "an evaluation window predicts at least 1 token, not ", window);
+EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window,
+                 int64_t stride)
+    : corpus_(tokenizer.vocab_size()),
+      window_(window),
+      stride_(stride > 0 ? stride : window),
+      padding_id_(tokenizer.eos()) {
+  TORCH_CHECK(window >= 1 && stride_ <= window, "an evaluation window predicts at least 1 token, ",
+              "and a stride is no longer: ", window, ", ", stride_);
+  read(path, tokenizer);
   for (int64_t document = 0; document < num_documents(); ++document) {
     add_windows(document, tokenizer);
   }
@@ -22,23 +30,60 @@ EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t wi
   }
 }
 
+void EvalSet::read(const std::string& path, const Tokenizer& tokenizer) {
+  std::map<std::string, int64_t> known;
+  corpus_ = read_corpus(path, tokenizer, [&](const Document& document) {
+    const auto next = static_cast<int64_t>(domains_.size());
+    const auto [at, added] = known.emplace(document.domain, next);
+    if (added) domains_.push_back(document.domain);
+    document_domains_.push_back(at->second);
+  });
+  if (domains_.empty()) domains_.emplace_back();
+}
+
 void EvalSet::add_windows(int64_t document, const Tokenizer& tokenizer) {
+  const int64_t domain =
+      document_domains_.empty() ? 0 : document_domains_[static_cast<size_t>(document)];
+  const int64_t first = corpus_.start(document);
   const int64_t last = corpus_.start(document + 1) - 1;
-  int64_t bytes = windows_.empty() ? 0 : windows_.back().text_bytes;
-  for (int64_t position = corpus_.start(document); position < last; position += window_) {
-    const int64_t length = std::min(window_, last - position);
-    std::vector<int64_t> predicted(static_cast<size_t>(length));
-    corpus_.copy(position + 1, length, predicted.data());
-    bytes += static_cast<int64_t>(tokenizer.decode(predicted).size());
-    windows_.push_back({position, length, bytes});
+  for (int64_t next = first; next < last;) {
+    const int64_t added = next == first ? window_ : stride_;
+    const int64_t end = std::min(next + added, last);
+    const int64_t position = std::max(first, next - (window_ - stride_));
+    std::vector<int64_t> predicted(static_cast<size_t>(end - next));
+    corpus_.copy(next + 1, end - next, predicted.data());
+    windows_.push_back({position, end - position, next - position,
+                        static_cast<int64_t>(tokenizer.decode(predicted).size()), domain});
+    next = end;
   }
 }
 
 int64_t EvalSet::num_windows() const { return static_cast<int64_t>(windows_.size()); }
 
 int64_t EvalSet::text_bytes(int64_t end) const {
+  int64_t bytes = 0;
+  const auto domains = static_cast<int64_t>(domains_.size());
+  for (int64_t d = 0; d < domains; ++d) bytes += text_bytes(end, d);
+  return bytes;
+}
+
+int64_t EvalSet::text_bytes(int64_t end, int64_t domain) const {
   const int64_t count = std::clamp<int64_t>(end, 0, num_windows());
-  return count == 0 ? 0 : windows_[static_cast<size_t>(count - 1)].text_bytes;
+  return std::accumulate(windows_.begin(), windows_.begin() + count, int64_t{0},
+                         [&](int64_t bytes, const Window& window) {
+                           return bytes + (window.domain == domain ? window.text_bytes : 0);
+                         });
+}
+
+void EvalSet::write_row(const Window& window, int64_t width, int64_t* inputs, int64_t* targets,
+                        bool* valid) const {
+  corpus_.copy(window.position, window.length, inputs);
+  std::fill(inputs + window.length, inputs + width, padding_id_);
+  corpus_.copy(window.position + 1, window.length, targets);
+  std::fill_n(targets, window.seen, kNoTarget);
+  std::fill(targets + window.length, targets + width, kNoTarget);
+  std::fill_n(valid, window.length, true);
+  std::fill(valid + window.length, valid + width, false);
 }
 
 TokenBatch EvalSet::load(int64_t begin, int64_t end) const {
@@ -52,17 +97,10 @@ TokenBatch EvalSet::load(int64_t begin, int64_t end) const {
                    at::empty({end - begin, longest}, at::kLong),
                    at::empty({end - begin, longest}, at::kBool),
                    {}};
-  auto* inputs = batch.inputs_BT.data_ptr<int64_t>();
-  auto* targets = batch.targets_BT.data_ptr<int64_t>();
-  auto* valid = batch.valid_BT.data_ptr<bool>();
   for (int64_t row = begin; row < end; ++row) {
-    const Window& window = windows_[static_cast<size_t>(row)];
-    const int64_t padding = longest - window.length;
-    corpus_.copy(window.position, window.length, inputs);
-    corpus_.copy(window.position + 1, window.length, targets);
-    inputs = std::fill_n(inputs + window.length, padding, padding_id_);
-    targets = std::fill_n(targets + window.length, padding, kNoTarget);
-    valid = std::fill_n(std::fill_n(valid, window.length, true), padding, false);
+    const int64_t at = (row - begin) * longest;
+    write_row(windows_[static_cast<size_t>(row)], longest, batch.inputs_BT.data_ptr<int64_t>() + at,
+              batch.targets_BT.data_ptr<int64_t>() + at, batch.valid_BT.data_ptr<bool>() + at);
     batch.sequence_numbers.push_back(row);
   }
   return batch;

@@ -31,7 +31,8 @@ at::Tensor BlockImpl::extend(const at::Tensor& h_NM, std::span<const Continuatio
   const at::Tensor attended_NM =
       h_NM + self_attn_->extend(input_layernorm_(h_NM), layer_, parts, rope);
   const at::Tensor u_NM = post_attention_layernorm_(attended_NM);
-  return attended_NM + (dense_ ? dense_(u_NM) : moe_(u_NM, SequenceInfo{}, /*dropping=*/false).y_NM);
+  return attended_NM +
+         (dense_ ? dense_(u_NM) : moe_(u_NM, SequenceInfo{}, /*dropping=*/false).y_NM);
 }
 
 }  // namespace dsmoe::nn

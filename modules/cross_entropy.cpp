@@ -17,8 +17,8 @@ int64_t rows_per_chunk(int64_t vocab) {
   return std::max<int64_t>(64, kLogits / vocab);
 }
 
-/// Turns logits into softmax - onehot in place; returns the sum of the losses.
-double softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
+/// Turns logits into softmax - onehot in place; returns the losses of the rows.
+at::Tensor softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
   at::Tensor losses = at::empty({logits_CV.size(0)}, at::kDouble);
   const int64_t vocab = logits_CV.size(1);
   DSMOE_DISPATCH(logits_CV, [&] {
@@ -30,7 +30,7 @@ double softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
                                                  vocab);
     });
   });
-  return losses.sum().item<double>();
+  return losses;
 }
 
 struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
@@ -49,7 +49,7 @@ struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
       const int64_t count = std::min(chunk, h_NM.size(0) - begin);
       const at::Tensor h_CM = h_NM.narrow(0, begin, count);
       at::Tensor logits_CV = at::mm(h_CM, weight.t());
-      loss += softmax_loss(logits_CV, targets_N.narrow(0, begin, count));
+      loss += softmax_loss(logits_CV, targets_N.narrow(0, begin, count)).sum().item<double>();
       if (!with_gradient) continue;
       at::Tensor dh_CM = dh_NM.narrow(0, begin, count);
       at::mm_out(dh_CM, logits_CV, weight);
@@ -75,6 +75,19 @@ at::Tensor cross_entropy_sum(const at::Tensor& h_NM, const at::Tensor& weight_VM
       at::GradMode::is_enabled() && (h_NM.requires_grad() || weight_VM.requires_grad());
   return CrossEntropyFunction::apply(h_NM.contiguous(), weight_VM, targets_N.contiguous(),
                                      with_gradient);
+}
+
+at::Tensor cross_entropy_rows(const at::Tensor& h_NM, const at::Tensor& weight_VM,
+                              const at::Tensor& targets_N) {
+  const at::NoGradGuard no_grad;
+  const int64_t chunk = rows_per_chunk(weight_VM.size(0));
+  std::vector<at::Tensor> losses{at::empty({0}, at::kDouble)};
+  for (int64_t begin = 0; begin < h_NM.size(0); begin += chunk) {
+    const int64_t count = std::min(chunk, h_NM.size(0) - begin);
+    at::Tensor logits_CV = at::mm(h_NM.narrow(0, begin, count), weight_VM.t());
+    losses.push_back(softmax_loss(logits_CV, targets_N.narrow(0, begin, count)));
+  }
+  return at::cat(losses);
 }
 
 }  // namespace dsmoe::nn

@@ -11,4 +11,8 @@ namespace dsmoe::nn {
 [[nodiscard]] at::Tensor cross_entropy_sum(const at::Tensor& h_NM, const at::Tensor& weight_VM,
                                            const at::Tensor& targets_N);
 
+/// The same values row by row, float64 [N], zero where there is no target. Local, no gradient.
+[[nodiscard]] at::Tensor cross_entropy_rows(const at::Tensor& h_NM, const at::Tensor& weight_VM,
+                                            const at::Tensor& targets_N);
+
 }  // namespace dsmoe::nn

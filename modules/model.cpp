@@ -62,6 +62,10 @@ at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targ
   return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}));
 }
 
+at::Tensor ModelImpl::losses(const ModelOutput& output, const at::Tensor& targets_BT) {
+  return cross_entropy_rows(output.hidden_NM, lm_head_, targets_BT.reshape({-1}).contiguous());
+}
+
 at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) {
   return nn::linear(hidden_NM, lm_head_);
 }

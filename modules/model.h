@@ -33,6 +33,10 @@ class ModelImpl final : public torch::nn::Module {
   /// Sum of the cross-entropies of `targets_BT` (negative: none), float64, differentiable. Local.
   at::Tensor loss_sum(const ModelOutput& output, const at::Tensor& targets_BT);
 
+  /// The cross-entropy of each target, float64 [B * T], zero where there is none. No gradient.
+  /// Local.
+  at::Tensor losses(const ModelOutput& output, const at::Tensor& targets_BT);
+
   /// Logits of the given hidden rows, [N, V]. Local.
   at::Tensor logits(const at::Tensor& hidden_NM);
 

@@ -46,10 +46,10 @@ double ffn_units(const config::ModelConfig& config) {
   const auto unit = 8.0 * static_cast<double>(config.hidden_size);
   double units = 0;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const int64_t width = config.is_moe_layer(i)
-                              ? (config.num_experts_per_tok + config.n_shared_experts) *
-                                    config.moe_intermediate_size
-                              : config.intermediate_size;
+    const int64_t width =
+        config.is_moe_layer(i)
+            ? (config.num_experts_per_tok + config.n_shared_experts) * config.moe_intermediate_size
+            : config.intermediate_size;
     units += 3.0 * static_cast<double>(width) / unit;
   }
   return units;
@@ -127,8 +127,8 @@ TrafficCensus count_traffic(const config::ModelConfig& config) {
   const bool limited = config.topk_method != config::TopkMethod::kGreedy;
   return {static_cast<double>(config.num_experts_per_tok),
           static_cast<double>(config.n_group) * (1.0 - missed),
-          static_cast<double>(std::min(limited ? config.topk_group : config.n_group,
-                                       config.num_experts_per_tok))};
+          static_cast<double>(
+              std::min(limited ? config.topk_group : config.n_group, config.num_experts_per_tok))};
 }
 
 int64_t kv_cache_elements(const config::ModelConfig& config) {

@@ -46,8 +46,8 @@ struct FlopsCensus {
 [[nodiscard]] FlopsCensus count_flops(const config::ModelConfig& config, int64_t sequence_length);
 
 /// The DeepSeekMoE paper's operations per token; ffn_units is the sum of x over the layers.
-[[nodiscard]] double paper_flops(int64_t layers, int64_t width, double ffn_units, int64_t vocabulary,
-                                 int64_t sequence_length);
+[[nodiscard]] double paper_flops(int64_t layers, int64_t width, double ffn_units,
+                                 int64_t vocabulary, int64_t sequence_length);
 
 /// Elements of the key-value cache per token: (d_c + d_h^R) * layers, V2 Table 1.
 [[nodiscard]] int64_t kv_cache_elements(const config::ModelConfig& config);

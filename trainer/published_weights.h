@@ -13,7 +13,7 @@
 namespace dsmoe::train {
 
 /// Elements that are read or written at a time, so that no tensor stands in memory twice.
-inline constexpr int64_t kPieceElements = int64_t{4} << 20;
+inline constexpr int64_t kPieceElements = int64_t{1} << 20;
 
 /// The weights of a model directory under the published names, one tensor an expert, whether the
 /// files hold them so or stacked as newer transformers save them: `mlp.experts.gate_up_proj`

@@ -53,8 +53,9 @@ struct LayerReport {
 struct EvalReport {
   double loss = 0;  ///< nats per predicted token
   double perplexity = 0;
-  double bits_per_byte = 0;
-  int64_t tokens = 0;  ///< predicted
+  double bits_per_byte = 0;                   ///< not-a-number where the tokens stand for no text
+  int64_t tokens = 0;                         ///< predicted
+  std::map<std::string, EvalReport> domains;  ///< where the documents tell more than one
 };
 
 /// What one training step did, the same on every rank. Not-a-number stands for "not measured".

@@ -1,5 +1,7 @@
 #include "modules/latent_attention.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include <vector>
 
 #include "tests/modules/numeric.h"

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "configs/errors.h"
 #include "tests/support/catch.h"
 
 namespace {
@@ -45,6 +46,17 @@ TEST_CASE("what is not finite reads n/a") {
     CHECK(train::human_count(value) == "n/a");
     CHECK(train::human_bytes(value) == "n/a");
     CHECK(train::human_duration(value) == "n/a");
+  }
+}
+
+TEST_CASE("sizes are read with their units") {
+  CHECK(train::parse_bytes("5GB", "--size") == 5'000'000'000);
+  CHECK(train::parse_bytes("2GiB", "--size") == int64_t{2} << 30);
+  CHECK(train::parse_bytes("0.5MB", "--size") == 500'000);
+  CHECK(train::parse_bytes("123", "--size") == 123);
+  for (const char* wrong : {"", "GB", "5 gigs", "-1GB", "0", "nan", "5gb"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS(train::parse_bytes(wrong, "--size"), dsmoe::ConfigError);
   }
 }
 

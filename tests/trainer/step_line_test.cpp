@@ -54,7 +54,7 @@ TEST_CASE("a skipped step with a loss that is no number says so") {
 }
 
 TEST_CASE("the evaluation line names the set") {
-  CHECK(train::eval_line("webster", {1.53124, 4.6239, 2.20912, 123456}) ==
+  CHECK(train::eval_line("webster", {1.53124, 4.6239, 2.20912, 123456, {}}) ==
         "eval webster | loss 1.5312 | perplexity 4.62 | 2.2091 bits/byte | 123,456 tokens");
 }
 

@@ -4,6 +4,7 @@
 #include "configs/errors.h"
 #include "data/eval_set.h"
 #include "trainer/agreement.h"
+#include "trainer/choices.h"
 #include "trainer/command.h"
 #include "trainer/eval_dump.h"
 #include "trainer/evaluate.h"
@@ -21,21 +22,30 @@ struct EvalCommand final : Command {
   OpenOptions open;
   std::string data;
   int64_t window = 0;
+  int64_t stride = 0;
   int64_t micro_sequences = 8;
+  std::string choices;
   std::string logits_file;
   std::string gradients_file;
 
   [[nodiscard]] bool dumps() const { return !logits_file.empty() || !gradients_file.empty(); }
 };
 
-/// Throws ConfigError where an option asks for what is not there.
+/// Throws ConfigError where an option is missing or asks for what is not there.
 void check_options(const EvalCommand& command, int64_t ranks) {
+  if (command.data.empty() && command.choices.empty()) {
+    throw ConfigError("eval: nothing to score\nhint: give --data PATH or --choices FILE");
+  }
   if (ranks == 1 || !command.dumps()) return;
   throw ConfigError("--dump-logits and --dump-gradients run on one rank, not on " +
                     std::to_string(ranks) + "\nhint: start dsmoe without mpirun");
 }
 
-void check_window(int64_t window, const config::ModelConfig& model) {
+void check_window(int64_t window, int64_t stride, const config::ModelConfig& model) {
+  if (stride > window) {
+    throw ConfigError("--stride (" + std::to_string(stride) + ") is longer than the window of " +
+                      std::to_string(window) + " tokens\nhint: give a shorter stride");
+  }
   if (window <= model.max_position_embeddings) return;
   throw ConfigError("--window (" + std::to_string(window) + ") is longer than the model's " +
                     std::to_string(model.max_position_embeddings) +
@@ -52,24 +62,38 @@ std::function<void(int64_t, int64_t)> show_progress(CommandContext& context) {
   };
 }
 
+nlohmann::ordered_json to_json(const EvalReport& report) {
+  nlohmann::ordered_json json = {{"loss", report.loss},
+                                 {"perplexity", report.perplexity},
+                                 {"bits_per_byte", report.bits_per_byte},
+                                 {"tokens", report.tokens}};
+  for (const auto& [name, domain] : report.domains) json["domains"][name] = to_json(domain);
+  return json;
+}
+
 void print(const EvalReport& report, const EvalCommand& command, CommandContext& context) {
   if (!context.first()) return;
-  if (!command.json) {
-    context.console.info(eval_line(command.data, report));
+  if (command.json) {
+    std::fputs((to_json(report).dump() + "\n").c_str(), stdout);
     return;
   }
-  const nlohmann::ordered_json json = {{"loss", report.loss},
-                                       {"perplexity", report.perplexity},
-                                       {"bits_per_byte", report.bits_per_byte},
-                                       {"tokens", report.tokens}};
-  std::fputs((json.dump() + "\n").c_str(), stdout);
+  context.console.info(eval_line(command.data, report));
+  for (const auto& [name, domain] : report.domains) {
+    context.console.info(eval_line(command.data + " " + name, domain));
+  }
 }
 
 Verb EvalCommand::verb() {
   std::vector<Argument> arguments = open.arguments();
   const std::vector<Argument> own{
-      {"--data", &data, "text, JSONL file or .bin/.idx prefix", /*required=*/true},
+      {"--data", &data, "text, JSONL file or .bin/.idx prefix"},
+      {.name = "--choices",
+       .target = &choices,
+       .help = "JSONL of question, choices, answer: how often the likeliest choice is right",
+       .excludes = "--data"},
       {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
+       /*required=*/false, Range::kPositive},
+      {"--stride", &stride, "new tokens of each further window of a document (default: the window)",
        /*required=*/false, Range::kPositive},
       {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
        /*required=*/false, Range::kPositive},
@@ -82,15 +106,40 @@ Verb EvalCommand::verb() {
   return {"eval", "loss and bits per byte on held-out text", std::move(arguments)};
 }
 
+nlohmann::ordered_json to_json(const ChoiceReport& report) {
+  return {{"questions", report.questions},
+          {"accuracy", report.accuracy},
+          {"accuracy_normalized", report.accuracy_normalized},
+          {"answers", report.answers}};
+}
+
+int run_choices(const EvalCommand& command, LoadedModel& loaded, CommandContext& context) {
+  std::vector<ChoiceQuestion> questions;
+  agree(context.world, [&] { questions = read_choices(command.choices); });
+  const ChoiceReport report =
+      score_choices(loaded.session->model, *loaded.tokenizer, questions, loaded.session->world);
+  if (!context.first()) return 0;
+  if (command.json) {
+    std::fputs((to_json(report).dump() + "\n").c_str(), stdout);
+  } else {
+    context.console.info("choices " + command.choices + " | accuracy " +
+                         fixed(100.0 * report.accuracy, 1) + " %, by length " +
+                         fixed(100.0 * report.accuracy_normalized, 1) + " % | " +
+                         with_separators(report.questions) + " questions");
+  }
+  return 0;
+}
+
 int EvalCommand::run(CommandContext& context) {
   agree(context.world, [&] { check_options(*this, context.world.size()); });
   open.gradients = !gradients_file.empty();
   LoadedModel loaded = open_model(open, context);
+  if (!choices.empty()) return run_choices(*this, loaded, context);
   const int64_t length = window > 0 ? window : loaded.window;
   std::unique_ptr<data::EvalSet> set;
   agree(context.world, [&] {
-    check_window(length, loaded.session->config.model);
-    set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length);
+    check_window(length, stride, loaded.session->config.model);
+    set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length, stride);
   });
   const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false};
   print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
