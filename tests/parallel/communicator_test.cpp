@@ -1,10 +1,12 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "configs/errors.h"
@@ -58,12 +60,17 @@ TEST_CASE("a world of one thread passes every communicator case") {
 
 TEST_CASE("the first exception of a rank comes out and its peers stop waiting") {
   std::vector<std::string> seen(4);
+  std::atomic<int> odd_ranks_in_world{0};
   const auto run = [&] {
     run_ranks(4, [&](Communicator& world) {
       const auto half = world.split(world.rank() % 2, world.rank(), "half");
-      if (world.rank() == 2) throw std::domain_error("rank two is ill");
+      if (world.rank() == 2) {
+        while (odd_ranks_in_world < 2) std::this_thread::yield();
+        throw std::domain_error("rank two is ill");
+      }
       try {
         half->barrier();
+        ++odd_ranks_in_world;
         world.barrier();
       } catch (const CommError& error) {
         seen[static_cast<size_t>(world.rank())] = error.what();
