@@ -34,7 +34,6 @@ TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
     : context_(context),
       session_(checked(config, context), context.world, context.ranks_on_host),
       directory_(config.run),
-      tokenizer_(data::make_tokenizer(config.data.tokenizer)),
       optimizer_(config.optimizer, session_.store),
       total_steps_(total_steps(config)) {
   open_data();
@@ -47,6 +46,7 @@ TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
 void TrainRun::open_data() {
   const config::RunConfig& config = session_.config;
   agree(context_.world, [&] {
+    tokenizer_ = data::make_tokenizer(config.data.tokenizer);
     check_tokenizer(*tokenizer_, config.model);
     loader_ = std::make_unique<data::Loader>(config.data, config.run.seed);
     for (const config::DataSource& source : config.data.eval) {

@@ -46,6 +46,15 @@ void starve(nn::ParameterStore& store, int64_t num_experts) {
   }
 }
 
+/// From -0.5 to 0.5 over the experts, and the other way round in the next layer.
+void bias(nn::ParameterStore& store) {
+  double sign = 1.0;
+  for (const nn::StoredBuffer& b : store.buffers()) {
+    b.values.copy_(at::linspace(-0.5 * sign, 0.5 * sign, b.values.numel(), at::kDouble));
+    sign = -sign;
+  }
+}
+
 }  // namespace
 
 config::RunConfig tiny_run() {
@@ -79,6 +88,7 @@ TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches&
   train::Session session(config, world, /*ranks_on_host=*/1);
   session.store.initialize(config.run.seed, config.model.initializer_range);
   if (batches.starved) starve(session.store, config.model.n_routed_experts);
+  if (batches.biased) bias(session.store);
   train::Optimizer optimizer(config.optimizer, session.store);
   train::TrainContext context{session.config, session.topology, session.world, session.groups,
                               session.model,  session.store,    optimizer};

@@ -20,6 +20,7 @@ struct TinyBatches {
   int64_t sequences = 8;
   bool padded = false;   ///< sequences of different length, one of them empty
   bool starved = false;  ///< router weights under which half of the experts are never chosen
+  bool biased = false;   ///< correction biases of either sign
 };
 
 struct TinyGradients {

@@ -119,6 +119,16 @@ Failures single_precision(parallel::Communicator& world) {
   return compare_layouts(world, config, {}, kSingle);
 }
 
+/// V3's router with a bias that sends tokens elsewhere than their affinities would.
+Failures biased_sigmoid_router(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.model.scoring_func = config::ScoringFunc::kSigmoid;
+  config.model.topk_method = config::TopkMethod::kNoauxTc;
+  config.model.group_score = config::GroupScore::kTop2Sum;
+  config.model.norm_topk_prob = true;
+  return compare_layouts(world, config, {.biased = true}, kExact);
+}
+
 const bool registered =
     register_rank_case("layout: any expert size and accumulation gives one rank's gradient",
                        any_layout) &&
@@ -128,6 +138,7 @@ const bool registered =
                        ragged_batches) &&
     register_rank_case("layout: padding never counts", padded_sequences) &&
     register_rank_case("layout: ranks and experts that nobody chooses", starved_ranks) &&
+    register_rank_case("layout: V3's router", biased_sigmoid_router) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 
 }  // namespace
