@@ -10,7 +10,7 @@
 namespace dsmoe::config {
 namespace {
 
-/// Our own config.json repeats keys for other programs' sake; nobody needs to be told of those.
+/// No other program writes this key.
 bool is_own(const std::string& text) { return text.find("\"group_score\"") != std::string::npos; }
 
 }  // namespace
@@ -24,12 +24,12 @@ std::string find_model_directory(const std::string& directory) {
                     "\nhint: give a Hugging Face directory or a step-NNNNNNNN directory");
 }
 
-ModelConfig read_model_directory(const std::string& directory, std::vector<std::string>& notices) {
-  const std::string path = find_model_directory(directory) + "/config.json";
+ModelConfig read_model_directory(const std::string& model_directory,
+                                 std::vector<std::string>& notices) {
+  const std::string path = model_directory + "/config.json";
   const std::string text = read_text_file(path);
   std::vector<std::string> unused;
   const ModelConfig model = from_hf_config_json(text, path, unused);
-  notices.push_back("model.init_from: the architecture was read from " + path);
   if (!is_own(text)) notices.insert(notices.end(), unused.begin(), unused.end());
   return model;
 }

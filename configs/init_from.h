@@ -12,9 +12,10 @@ namespace dsmoe::config {
 /// both when neither does.
 std::string find_model_directory(const std::string& directory);
 
-/// The architecture of a Hugging Face or step directory, which `model.init_from` names. A notice
-/// says where it was read, and others what a published file says that is not used.
-ModelConfig read_model_directory(const std::string& directory, std::vector<std::string>& notices);
+/// The architecture of a model directory, from its config.json. Notices say what a published file
+/// says that is not used; our own files repeat keys for other programs, and give none.
+ModelConfig read_model_directory(const std::string& model_directory,
+                                 std::vector<std::string>& notices);
 
 /// Whether a model section says everything, as the dump of a resolved configuration does.
 bool is_complete_model(const Node* model);

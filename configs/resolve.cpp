@@ -91,7 +91,10 @@ void apply_preset(const std::string& name, const std::string& yaml_path, const S
 /// command line say.
 void apply_init_from(const std::string& directory, const Node* model, Resolved& out) {
   if (directory.empty() || is_complete_model(model)) return;
-  out.config.model = read_model_directory(directory, out.notices);
+  const std::string found = find_model_directory(directory);
+  out.notices.push_back("model.init_from: the architecture was read from " + found +
+                        "/config.json");
+  out.config.model = read_model_directory(found, out.notices);
 }
 
 void name_sources(std::vector<DataSource>& sources, const std::string& list, ErrorList& errors) {

@@ -27,7 +27,7 @@ void restrict_to(CLI::Option& option, CLI::App& app, const Argument& argument) {
   if (argument.range == Range::kPositive) option.check(CLI::PositiveNumber);
   if (argument.range == Range::kNonNegative) option.check(CLI::NonNegativeNumber);
   if (!argument.one_of.empty()) option.check(CLI::IsMember(argument.one_of));
-  if (!argument.excludes.empty()) option.excludes(app.get_option(argument.excludes));
+  for (const std::string& other : argument.excludes) option.excludes(app.get_option(other));
 }
 
 CLI::App* add(CLI::App& program, const Verb& verb) {

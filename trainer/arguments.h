@@ -24,8 +24,8 @@ struct Argument {
   std::string help;
   bool required = false;
   Range range = Range::kAny;
-  std::vector<std::string> one_of = {};  ///< the values allowed; empty: any
-  std::string excludes = {};             ///< an earlier option that may not stand beside it
+  std::vector<std::string> one_of = {};    ///< the values allowed; empty: any
+  std::vector<std::string> excludes = {};  ///< earlier options that may not stand beside it
 };
 
 /// A verb as the command line sees it. The targets outlive the parsing.

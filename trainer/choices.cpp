@@ -1,10 +1,11 @@
 #include "trainer/choices.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "configs/errors.h"
+#include "configs/text_file.h"
 #include "data/token_batch.h"
 #include "trainer/agreement.h"
 #include "trainer/evaluate.h"
@@ -60,8 +61,9 @@ Row row_of(const ChoiceQuestion& question, const std::string& choice,
   Row row;
   if (tokenizer.bos() >= 0) row.ids.push_back(tokenizer.bos());
   row.ids.insert(row.ids.end(), whole.begin(), whole.end());
-  row.predicted = std::max<int64_t>(
-      1, static_cast<int64_t>(whole.size()) - static_cast<int64_t>(context.size()));
+  // At least one token; never the first, which nothing predicts.
+  const auto added = static_cast<int64_t>(whole.size()) - static_cast<int64_t>(context.size());
+  row.predicted = std::min(std::max<int64_t>(added, 1), static_cast<int64_t>(row.ids.size()) - 1);
   return row;
 }
 
@@ -135,7 +137,7 @@ void check_lengths(const std::vector<ChoiceQuestion>& questions, const data::Tok
 }  // namespace
 
 std::vector<ChoiceQuestion> read_choices(const std::string& path) {
-  std::ifstream file(path);
+  std::istringstream file(config::read_text_file(path));
   std::vector<ChoiceQuestion> questions;
   std::string line;
   for (int64_t number = 1; std::getline(file, line); ++number) {

@@ -75,6 +75,32 @@ void check_target(const std::string& to) {
   throw CheckpointError(to + ": is there already\nhint: export into a new directory");
 }
 
+/// A folder beside the target that is renamed to it when it is whole, and goes away otherwise.
+class Staging {
+ public:
+  explicit Staging(const std::string& target) : target_(target), path_(target + ".dsmoe-partial") {
+    fs::remove_all(path_);
+    make_directories(path_);
+  }
+  ~Staging() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void publish() {
+    std::error_code ignored;
+    fs::remove(target_, ignored);  // an empty folder
+    fs::rename(path_, target_);
+  }
+
+ private:
+  std::string target_;
+  std::string path_;
+};
+
 void copy_companions(const std::string& from, const std::string& to) {
   for (const char* name : kCopied) {
     if (fs::exists(from + "/" + name)) fs::copy_file(from + "/" + name, to + "/" + name);
@@ -113,22 +139,19 @@ ExportSummary write_shards(const std::vector<Shard>& shards, const PublishedWeig
 
 ExportSummary export_model(const ExportOptions& options, const ExportProgress& progress) {
   const std::string from = config::find_model_directory(options.from);
+  verify_model_directory(from);
   std::vector<std::string> notices;
-  const config::ModelConfig model = read_model_config(from, notices);
+  const config::ModelConfig model = config::read_model_directory(from, notices);
   const auto weights = PublishedWeights::open(from);
   weights.check(model);
   check_target(options.to);
   const auto shards = plan_shards(model, weights, options);
-  const std::string staging = options.to + ".tmp";
-  fs::remove_all(staging);
-  make_directories(staging);
-  const ExportSummary summary = write_shards(shards, weights, staging, progress);
-  copy_companions(from, staging);
-  write_file_atomically(staging + "/config.json",
+  Staging staging(options.to);
+  const ExportSummary summary = write_shards(shards, weights, staging.path(), progress);
+  copy_companions(from, staging.path());
+  write_file_atomically(staging.path() + "/config.json",
                         config::to_hf_config_json(model, dtype_of(shards)));
-  std::error_code ignored;
-  fs::remove(options.to, ignored);
-  fs::rename(staging, options.to);
+  staging.publish();
   return summary;
 }
 

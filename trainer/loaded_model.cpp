@@ -44,12 +44,15 @@ config::Precision precision_of(const std::string& name) {
 
 }  // namespace
 
-std::vector<Argument> OpenOptions::arguments() {
-  return {{"--model", &model, "Hugging Face or step directory", /*required=*/true},
-          {.name = "--precision",
-           .target = &precision,
-           .help = "fp32, bf16 (half the memory) or fp64",
-           .one_of = {"fp32", "bf16", "fp64"}}};
+std::vector<Argument> OpenOptions::arguments(const std::vector<Argument>& others) {
+  std::vector<Argument> all{
+      {"--model", &model, "Hugging Face or step directory", /*required=*/true},
+      {.name = "--precision",
+       .target = &precision,
+       .help = "fp32, bf16 (half the memory) or fp64",
+       .one_of = {"fp32", "bf16", "fp64"}}};
+  all.insert(all.end(), others.begin(), others.end());
+  return all;
 }
 
 LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
@@ -65,8 +68,6 @@ LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
     check_vocabulary(*loaded.tokenizer, config.model);
     loaded.window = window_of(loaded.directory, config.model);
   });
-  const bool own = std::filesystem::exists(run_config_of(loaded.directory));
-  if (own) notices.clear();  // they tell of keys that dsmoe writes for other programs
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session = std::make_unique<Session>(
       config, context.world, context.ranks_on_host,

@@ -25,8 +25,8 @@ struct OpenOptions {
   std::string precision = "fp32";  ///< fp32, bf16 or fp64, whatever the files hold
   bool gradients = false;          ///< room for them, too
 
-  /// `--model` and `--precision`.
-  [[nodiscard]] std::vector<Argument> arguments();
+  /// `--model` and `--precision`, and behind them those of the verb.
+  [[nodiscard]] std::vector<Argument> arguments(const std::vector<Argument>& others);
 };
 
 /// Collective; throws UserError on every rank.

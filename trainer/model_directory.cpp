@@ -101,12 +101,6 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
   store.publish();
 }
 
-config::ModelConfig read_model_config(const std::string& directory,
-                                      std::vector<std::string>& notices) {
-  const std::string path = directory + "/config.json";
-  return config::from_hf_config_json(read_file(path), path, notices);
-}
-
 void verify_model_directory(const std::string& model_directory) {
   const auto path = std::filesystem::weakly_canonical(model_directory);
   const std::string step = path.parent_path().string();

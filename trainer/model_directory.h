@@ -31,10 +31,6 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
 /// What config.json calls a dtype: "float32".
 [[nodiscard]] std::string hf_dtype_name(at::ScalarType dtype);
 
-/// The model's configuration from DIR/config.json; `notices` gets what the user should know.
-[[nodiscard]] config::ModelConfig read_model_config(const std::string& directory,
-                                                    std::vector<std::string>& notices);
-
 /// Where `model_directory` is the model/ of a step directory, checks its files against the
 /// manifest: reads all of them. Throws CheckpointError. Other directories have nothing to check by.
 void verify_model_directory(const std::string& model_directory);

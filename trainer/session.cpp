@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <algorithm>
 
+#include "configs/init_from.h"
 #include "configs/validate.h"
 #include "trainer/checkpoint.h"
 #include "trainer/model_directory.h"
@@ -44,7 +45,7 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
 config::RunConfig config_of_directory(const std::string& model_directory, int64_t world,
                                       std::vector<std::string>& notices) {
   config::RunConfig config;
-  config.model = read_model_config(model_directory, notices);
+  config.model = config::read_model_directory(model_directory, notices);
   config.data.sequence_length =
       std::min(config.data.sequence_length, config.model.max_position_embeddings);
   config.parallel.expert = world;

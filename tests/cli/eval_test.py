@@ -122,6 +122,8 @@ class EvalTest(CliTest):
 
     def test_what_is_refused(self):
         self.refuse("nothing to score")
+        self.refuse("choices scores whole questions", "--choices", "choices.jsonl", "--stride", "3")
+        self.refuse("none.jsonl", "--choices", "none.jsonl")
         self.refuse(r"--stride \(40\) is longer than the window of 32", "--data", "corpus/b.txt", "--window", "32",
                     "--stride", "40")
         self.refuse(r"--window \(200\) is longer than the model's 128", "--data", "corpus/b.txt", "--window", "200")

@@ -54,6 +54,9 @@ class GenerateTest(CliTest):
 
     def test_what_is_refused(self):
         self.refuse("nothing to continue")
+        both = self.dsmoe("generate", "--model", self.model, "--prompts", "p", "--token-ids", "1")
+        self.assertEqual(both.code, 2, both)
+        self.assertIn("--prompts excludes --token-ids", both.err)
         self.refuse("no prompt in it", "--prompts", self.write("empty.txt", "\n\n"))
         self.refuse("is not in the vocabulary", "--token-ids", "259")
         self.refuse("--stop: an empty text", "--prompt", "a", "--stop", "")

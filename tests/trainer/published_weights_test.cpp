@@ -87,8 +87,10 @@ TEST_CASE("what does not fit the model is listed, each with the shapes that clas
   tensors["lm_head.weight"] = at::zeros({3, 8});
   tensors["model.layers.9.mlp.gate.weight"] = at::zeros({1});
   tensors["model.layers.1.mlp.gate.weight"] = at::zeros({8, 8}, at::kLong);
+  tensors["model.layers.9.empty"] = at::zeros({0, 8});
   const std::string text = complaint(tensors);
-  CHECK(text.find("4 tensors do not fit") != std::string::npos);
+  CHECK(text.find("unexpected model.layers.9.empty") != std::string::npos);
+  CHECK(text.find("5 tensors do not fit") != std::string::npos);
   CHECK(text.find("missing    model.norm.weight [8]") != std::string::npos);
   CHECK(text.find("misshapen  lm_head.weight: [3,8], the model has [11,8]") != std::string::npos);
   CHECK(text.find("unexpected model.layers.9.mlp.gate.weight") != std::string::npos);

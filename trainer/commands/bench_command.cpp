@@ -4,6 +4,7 @@
 
 #include "configs/errors.h"
 #include "modules/model_census.h"
+#include "trainer/agreement.h"
 #include "trainer/command.h"
 #include "trainer/decode_bench.h"
 #include "trainer/human.h"
@@ -24,7 +25,7 @@ struct BenchCommand final : Command {
   std::string config_path;
   std::vector<std::string> overrides;
   int64_t steps = 5;
-  std::vector<int64_t> contexts{1024, 8192, 32768};
+  std::vector<int64_t> contexts;
 
  private:
   int run_step(const config::RunConfig& config, CommandContext& context);
@@ -99,7 +100,7 @@ Verb BenchCommand::verb() {
            {"config", &config_path, "YAML file", /*required=*/true},
            {"overrides", &overrides, "key=value ..."},
            {"--steps", &steps, "timed steps, or tokens", /*required=*/false, Range::kPositive},
-           {"--context", &contexts, "decode: tokens in the cache: 1024,8192"},
+           {"--context", &contexts, "decode: tokens in the cache (default: 1024,8192,32768)"},
            json_argument(*this)}};
 }
 
@@ -113,6 +114,7 @@ nlohmann::ordered_json to_json(const std::vector<DecodeTime>& times) {
 }
 
 int BenchCommand::run_decode(const config::RunConfig& config, CommandContext& context) {
+  if (contexts.empty()) contexts = {1024, 8192, 32768};
   const auto times = bench_decode(config, contexts, steps, context);
   if (!context.first()) return 0;
   if (json) {
@@ -132,6 +134,10 @@ int BenchCommand::run_decode(const config::RunConfig& config, CommandContext& co
 }
 
 int BenchCommand::run(CommandContext& context) {
+  agree(context.world, [&] {
+    if (what == "decode" || contexts.empty()) return;
+    throw ConfigError("--context says nothing of bench step\nhint: it is for bench decode");
+  });
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   return what == "decode" ? run_decode(config, context) : run_step(config, context);
 }

@@ -8,6 +8,7 @@
 #include "data/chat_template.h"
 #include "trainer/agreement.h"
 #include "trainer/command.h"
+#include "trainer/commands/sampling_arguments.h"
 #include "trainer/generate.h"
 #include "trainer/loaded_model.h"
 #include "trainer/text_stream.h"
@@ -126,7 +127,6 @@ void check_template(const ChatCommand& command, const LoadedModel& loaded) {
 }
 
 Verb ChatCommand::verb() {
-  std::vector<Argument> arguments = open.arguments();
   const std::vector<Argument> own{
       {"--system", &system, "a text before the first turn"},
       {.name = "--template",
@@ -134,16 +134,9 @@ Verb ChatCommand::verb() {
        .help = "deepseek_v2, whatever the model's directory says",
        .one_of = {"deepseek_v2"}},
       {"--max-tokens", &options.max_tokens, "of an answer", /*required=*/false, Range::kPositive},
-      {"--temperature", &options.sampling.temperature, "0: the most likely token",
-       /*required=*/false, Range::kNonNegative},
-      {"--top-k", &options.sampling.top_k, "only the k most likely; 0: all", /*required=*/false,
-       Range::kNonNegative},
-      {"--top-p", &options.sampling.top_p, "only the most likely that reach p together",
-       /*required=*/false, Range::kPositive},
-      {"--seed", &options.sampling.seed, "of the sampling"},
       {"--json", &json, "one JSON object with all turns, at the end of the input"}};
-  arguments.insert(arguments.end(), own.begin(), own.end());
-  return {"chat", "talk with a model, a line a turn", std::move(arguments)};
+  return {"chat", "talk with a model, a line a turn",
+          open.arguments(sampling_arguments(options.sampling, own))};
 }
 
 int ChatCommand::run(CommandContext& context) {

@@ -36,6 +36,11 @@ void check_options(const EvalCommand& command, int64_t ranks) {
   if (command.data.empty() && command.choices.empty()) {
     throw ConfigError("eval: nothing to score\nhint: give --data PATH or --choices FILE");
   }
+  if (!command.choices.empty() && (command.dumps() || command.window > 0 || command.stride > 0)) {
+    throw ConfigError(
+        "--choices scores whole questions: --window, --stride, --dump-logits and --dump-gradients "
+        "say nothing of them\nhint: leave them out, or give --data");
+  }
   if (ranks == 1 || !command.dumps()) return;
   throw ConfigError("--dump-logits and --dump-gradients run on one rank, not on " +
                     std::to_string(ranks) + "\nhint: start dsmoe without mpirun");
@@ -84,13 +89,12 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
 }
 
 Verb EvalCommand::verb() {
-  std::vector<Argument> arguments = open.arguments();
   const std::vector<Argument> own{
       {"--data", &data, "text, JSONL file or .bin/.idx prefix"},
       {.name = "--choices",
        .target = &choices,
        .help = "JSONL of question, choices, answer: how often the likeliest choice is right",
-       .excludes = "--data"},
+       .excludes = {"--data"}},
       {"--window", &window, "predicted tokens per window (default: as trained, or 4096)",
        /*required=*/false, Range::kPositive},
       {"--stride", &stride, "new tokens of each further window of a document (default: the window)",
@@ -102,8 +106,7 @@ Verb EvalCommand::verb() {
       {"--dump-gradients", &gradients_file,
        "write the gradient of the mean loss under the published names, safetensors"},
       json_argument(*this)};
-  arguments.insert(arguments.end(), own.begin(), own.end());
-  return {"eval", "loss and bits per byte on held-out text", std::move(arguments)};
+  return {"eval", "loss and bits per byte on held-out text", open.arguments(own)};
 }
 
 nlohmann::ordered_json to_json(const ChoiceReport& report) {

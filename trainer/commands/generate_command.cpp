@@ -9,6 +9,7 @@
 #include "configs/text_file.h"
 #include "trainer/agreement.h"
 #include "trainer/command.h"
+#include "trainer/commands/sampling_arguments.h"
 #include "trainer/generate.h"
 #include "trainer/loaded_model.h"
 #include "trainer/text_stream.h"
@@ -155,30 +156,20 @@ class Watcher {
 };
 
 Verb GenerateCommand::verb() {
-  std::vector<Argument> arguments = open.arguments();
-  const std::vector<Argument> own{
-      {"--prompt", &prompt, "text; BOS is put before it"},
-      {.name = "--prompts",
-       .target = &prompts_file,
-       .help = "file with a prompt a line; they run as one batch",
-       .excludes = "--prompt"},
-      {.name = "--token-ids",
-       .target = &token_ids,
-       .help = "ids, used as given: 1,2,3",
-       .excludes = "--prompt"},
-      {"--max-tokens", &options.max_tokens, "new tokens at most", /*required=*/false,
-       Range::kNonNegative},
-      {"--temperature", &options.sampling.temperature, "0: the most likely token",
-       /*required=*/false, Range::kNonNegative},
-      {"--top-k", &options.sampling.top_k, "only the k most likely; 0: all", /*required=*/false,
-       Range::kNonNegative},
-      {"--top-p", &options.sampling.top_p, "only the most likely that reach p together",
-       /*required=*/false, Range::kPositive},
-      {"--seed", &options.sampling.seed, "of the sampling"},
-      {"--stop", &stops, "texts that end the answer and are left out"},
-      json_argument(*this)};
-  arguments.insert(arguments.end(), own.begin(), own.end());
-  return {"generate", "continue a text", std::move(arguments)};
+  const std::vector<Argument> own{{"--prompt", &prompt, "text; BOS is put before it"},
+                                  {.name = "--prompts",
+                                   .target = &prompts_file,
+                                   .help = "file with a prompt a line; they run as one batch",
+                                   .excludes = {"--prompt"}},
+                                  {.name = "--token-ids",
+                                   .target = &token_ids,
+                                   .help = "ids, used as given: 1,2,3",
+                                   .excludes = {"--prompt", "--prompts"}},
+                                  {"--max-tokens", &options.max_tokens, "new tokens at most",
+                                   /*required=*/false, Range::kNonNegative},
+                                  {"--stop", &stops, "texts that end the answer and are left out"},
+                                  json_argument(*this)};
+  return {"generate", "continue a text", open.arguments(sampling_arguments(options.sampling, own))};
 }
 
 int GenerateCommand::run(CommandContext& context) {
