@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "configs/field.h"
 #include "configs/nearest.h"
 #include "configs/yaml_writer.h"
 
@@ -277,6 +278,34 @@ Codec<std::pair<double, double>> number_pair(Rule<double> rule) {
   };
   codec.print = [list](const std::pair<double, double>& value) {
     return list.print({value.first, value.second});
+  };
+  return codec;
+}
+
+Codec<std::vector<std::pair<std::string, double>>> named_numbers(Rule<double> rule) {
+  const Codec<double> item = number(std::move(rule));
+  Codec<std::vector<std::pair<std::string, double>>> codec;
+  codec.type = "map of numbers";
+  codec.range = "each " + item.range;
+  codec.parse = [item](const Node& node, const std::string& key,
+                       std::vector<std::pair<std::string, double>>& out, ErrorList& errors) {
+    if (!expect_map(node, key, errors)) {
+      return;
+    }
+    report_duplicates(node, key, errors);
+    out.clear();
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      out.emplace_back(node.keys[i], 0.0);
+      item.parse(node.items[i], dotted(key, node.keys[i]), out.back().second, errors);
+    }
+  };
+  codec.print = [item](const std::vector<std::pair<std::string, double>>& values) {
+    Node node;
+    node.kind = Node::Kind::kMap;
+    for (const auto& [name, value] : values) {
+      node.add(name, item.print(value));
+    }
+    return node;
   };
   return codec;
 }

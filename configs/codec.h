@@ -79,6 +79,8 @@ Codec<std::string> optional_text();
 Codec<std::vector<std::string>> text_list();
 Codec<std::vector<double>> number_list(Rule<double> rule);
 Codec<std::pair<double, double>> number_pair(Rule<double> rule);
+/// Numbers under names, in the order of the file.
+Codec<std::vector<std::pair<std::string, double>>> named_numbers(Rule<double> rule);
 
 /// What a node is, for messages: `a list`, `"abc"`, `null`.
 std::string describe(const Node& node);

@@ -47,10 +47,20 @@ struct DataSource {
   bool operator==(const DataSource&) const = default;
 };
 
+/// A part of the run with a mixture of its own.
+struct DataStage {
+  int64_t tokens = 0;                                   ///< 0: to the end of the run
+  std::vector<std::pair<std::string, double>> weights;  ///< by source name; others are not read
+
+  bool operator==(const DataStage&) const = default;
+};
+
 struct DataConfig {
   std::string tokenizer = "byte";
   int64_t sequence_length = 256;
+  bool document_mask = false;  ///< attention and balance losses stay within a document
   std::vector<DataSource> train;
+  std::vector<DataStage> stages;  ///< none: the weights of `train` all along
   std::vector<DataSource> eval;
 
   bool operator==(const DataConfig&) const = default;

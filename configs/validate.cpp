@@ -110,11 +110,36 @@ void check_source_names(const std::vector<DataSource>& sources, const std::strin
   }
 }
 
+void check_stage_sources(const DataConfig& data, size_t index, ErrorList& errors) {
+  std::vector<std::string> known;
+  for (const DataSource& source : data.train) known.push_back(source.name);
+  const std::string key = "data.stages[" + std::to_string(index) + "].weights";
+  const DataStage& stage = data.stages[index];
+  require(!stage.weights.empty(), key + " names no source", errors);
+  for (const auto& [name, weight] : stage.weights) {
+    require(std::find(known.begin(), known.end(), name) != known.end(),
+            key + "." + name + ": no source of data.train has that name; they are " +
+                joined_words(known),
+            errors);
+  }
+}
+
+void check_stages(const DataConfig& data, ErrorList& errors) {
+  for (size_t i = 0; i < data.stages.size(); ++i) {
+    check_stage_sources(data, i, errors);
+    require(data.stages[i].tokens > 0 || i + 1 == data.stages.size(),
+            "data.stages[" + std::to_string(i) + "].tokens is missing: only the last of " +
+                std::to_string(data.stages.size()) + " stages may go on to the end of the run",
+            errors);
+  }
+}
+
 void check_data(const RunConfig& config, ErrorList& errors) {
   require_at_most("data.sequence_length", config.data.sequence_length,
                   "model.max_position_embeddings", config.model.max_position_embeddings, errors);
   check_source_names(config.data.train, "data.train", errors);
   check_source_names(config.data.eval, "data.eval", errors);
+  check_stages(config.data, errors);
 }
 
 void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {

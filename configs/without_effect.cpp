@@ -67,6 +67,18 @@ void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
   }
 }
 
+void data_keys(const DataConfig& data, std::vector<std::string>& out) {
+  if (data.stages.empty()) {
+    return;
+  }
+  Unread unread("data.stages");
+  for (size_t i = 0; i < data.train.size(); ++i) {
+    unread.key("data.train[" + std::to_string(i) + "].weight", data.train[i].weight,
+               DataSource{}.weight);
+  }
+  unread.append_to(out);
+}
+
 }  // namespace
 
 std::vector<std::string> without_effect(const RunConfig& config) {
@@ -74,6 +86,7 @@ std::vector<std::string> without_effect(const RunConfig& config) {
   model_keys(config.model, out);
   schedule_keys(config.schedule, out);
   drop_keys(config, out);
+  data_keys(config.data, out);
   return out;
 }
 

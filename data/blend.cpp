@@ -89,4 +89,10 @@ std::vector<BlendPick> Blend::picks(int64_t begin, int64_t end) {
   return result;
 }
 
+std::vector<int64_t> Blend::counts(int64_t number) {
+  if (weights_.size() == 1) return {number};
+  go_to(number);
+  return state_.counts;
+}
+
 }  // namespace dsmoe::data

@@ -24,6 +24,9 @@ class Blend {
   /// The picks of [begin, end), in order.
   [[nodiscard]] std::vector<BlendPick> picks(int64_t begin, int64_t end);
 
+  /// How many numbers below `number` go to each source.
+  [[nodiscard]] std::vector<int64_t> counts(int64_t number);
+
  private:
   struct State {
     int64_t number = 0;           ///< the next to be picked

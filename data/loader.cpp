@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "configs/errors.h"
-#include "data/blend.h"
 #include "data/corpus.h"
+#include "data/curriculum.h"
 #include "data/fingerprint.h"
 #include "data/packed_source.h"
 #include "data/tokenizer.h"
@@ -19,23 +19,15 @@
 namespace dsmoe::data {
 namespace {
 
-std::vector<double> weights_of(const config::DataConfig& config) {
-  std::vector<double> weights;
-  for (const config::DataSource& source : config.train) {
-    weights.push_back(source.weight);
-  }
-  return weights;
-}
-
-void check(const config::DataConfig& config) {
+int64_t checked_length(const config::DataConfig& config) {
   if (config.sequence_length < 1) {
     throw ConfigError("data.sequence_length (" + std::to_string(config.sequence_length) +
                       ") must be at least 1\nhint: the recipes use 256");
   }
+  return config.sequence_length;
 }
 
 std::vector<PackedSource> open_sources(const config::DataConfig& config, int64_t seed) {
-  check(config);
   const auto tokenizer = make_tokenizer(config.tokenizer);
   std::vector<PackedSource> sources;
   for (const config::DataSource& source : config.train) {
@@ -64,8 +56,9 @@ bool operator==(SequenceRange a, SequenceRange b) { return a.begin == b.begin &&
 class Loader::Impl {
  public:
   Impl(const config::DataConfig& config, int64_t seed)
-      : length_(config.sequence_length),
-        blend_(weights_of(config)),
+      : length_(checked_length(config)),
+        document_mask_(config.document_mask),
+        curriculum_(config),
         sources_(open_sources(config, seed)),
         fingerprint_(fingerprint_of(config, sources_)) {}
 
@@ -112,23 +105,34 @@ class Loader::Impl {
                      at::Tensor(),
                      {}};
     std::vector<int64_t> tokens(static_cast<size_t>(length_ + 1));
-    auto* inputs = batch.inputs_BT.data_ptr<int64_t>();
-    auto* targets = batch.targets_BT.data_ptr<int64_t>();
-    for (const BlendPick pick : blend_.picks(range.begin, range.end)) {
-      sources_[static_cast<size_t>(pick.source)].read(pick.index, tokens.data());
-      inputs = std::copy(tokens.begin(), tokens.end() - 1, inputs);
-      targets = std::copy(tokens.begin() + 1, tokens.end(), targets);
-      batch.sequence_numbers.push_back(range.begin +
-                                       static_cast<int64_t>(batch.sequence_numbers.size()));
+    for (const BlendPick pick : curriculum_.picks(range.begin, range.end)) {
+      const auto row = static_cast<int64_t>(batch.sequence_numbers.size());
+      const auto begins =
+          sources_[static_cast<size_t>(pick.source)].read(pick.index, tokens.data());
+      std::copy_n(tokens.begin(), length_, batch.inputs_BT.data_ptr<int64_t>() + row * length_);
+      std::copy_n(tokens.begin() + 1, length_,
+                  batch.targets_BT.data_ptr<int64_t>() + row * length_);
+      if (document_mask_) separate(batch, row * length_, begins);
+      batch.sequence_numbers.push_back(range.begin + row);
     }
     return batch;
   }
 
+  /// Makes each document of the row at `offset` a piece that does not predict the next one's start.
+  void separate(TokenBatch& batch, int64_t offset, const std::vector<int64_t>& begins) const {
+    batch.document_starts.push_back(offset);
+    for (const int64_t begin : begins) {
+      batch.targets_BT.data_ptr<int64_t>()[offset + begin - 1] = kNoTarget;
+      if (begin < length_) batch.document_starts.push_back(offset + begin);
+    }
+  }
+
   int64_t length_;
-  Blend blend_;
+  bool document_mask_;
+  Curriculum curriculum_;
   std::vector<PackedSource> sources_;
   std::string fingerprint_;
-  std::mutex reading_;  ///< over blend_ and sources_, whose caches move
+  std::mutex reading_;  ///< over curriculum_ and sources_, whose caches move
   std::optional<Ahead> ahead_;
 };
 

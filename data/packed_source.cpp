@@ -56,19 +56,21 @@ const Epoch& PackedSource::epoch(int64_t number) {
   return epochs_.emplace_back(number, make_epoch(number)).second;
 }
 
-void PackedSource::read(int64_t index, int64_t* out) {
+std::vector<int64_t> PackedSource::read(int64_t index, int64_t* out) {
   const Epoch& pass = epoch(index / rows_);
-  int64_t position = pass.rows[static_cast<size_t>(index % rows_)] * length_;
-  const auto after = std::upper_bound(pass.starts.begin(), pass.starts.end(), position);
+  const int64_t first = pass.rows[static_cast<size_t>(index % rows_)] * length_;
+  const auto after = std::upper_bound(pass.starts.begin(), pass.starts.end(), first);
   auto at = static_cast<size_t>(after - pass.starts.begin()) - 1;
-  for (int64_t missing = length_ + 1; missing > 0; ++at) {
-    const int64_t count = std::min(missing, pass.starts[at + 1] - position);
-    const int64_t offset = position - pass.starts[at];
-    corpus_.copy(corpus_.start(pass.documents[at]) + offset, count, out);
-    out += count;
-    position += count;
-    missing -= count;
+  std::vector<int64_t> begins;
+  for (int64_t done = 0; done <= length_; ++at) {
+    const int64_t start = pass.starts[at];
+    const int64_t position = first + done;
+    if (position == start && done > 0) begins.push_back(done);
+    const int64_t count = std::min(length_ + 1 - done, pass.starts[at + 1] - position);
+    corpus_.copy(corpus_.start(pass.documents[at]) + position - start, count, out + done);
+    done += count;
   }
+  return begins;
 }
 
 }  // namespace dsmoe::data

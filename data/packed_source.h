@@ -31,8 +31,9 @@ class PackedSource {
   [[nodiscard]] const Corpus& corpus() const { return corpus_; }
   [[nodiscard]] int64_t sequences_per_epoch() const { return rows_; }
 
-  /// Writes the T+1 tokens of sequence `index` (from 0, any number of epochs) to `out`.
-  void read(int64_t index, int64_t* out);
+  /// Writes the T+1 tokens of sequence `index` (from 0, any number of epochs) to `out`. Returns
+  /// the places 1..T among them where another document begins, ascending.
+  std::vector<int64_t> read(int64_t index, int64_t* out);
 
  private:
   const Epoch& epoch(int64_t number);

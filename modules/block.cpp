@@ -16,9 +16,10 @@ BlockImpl::BlockImpl(const config::ModelConfig& config, int64_t layer, const Moe
   }
 }
 
-BlockOutput BlockImpl::forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope,
+BlockOutput BlockImpl::forward(const at::Tensor& h_NM, const RopeTable& rope,
                                const SequenceInfo& sequences, bool dropping) {
-  const at::Tensor attended_NM = h_NM + self_attn_(input_layernorm_(h_NM), batch, rope);
+  const at::Tensor attended_NM =
+      h_NM + self_attn_(input_layernorm_(h_NM), sequences.segments, rope);
   const at::Tensor u_NM = post_attention_layernorm_(attended_NM);
   if (dense_) return {attended_NM + dense_(u_NM), std::nullopt};
   MoeOutput out = moe_(u_NM, sequences, dropping);

@@ -20,9 +20,9 @@ class BlockImpl final : public torch::nn::Module {
  public:
   BlockImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context);
 
-  /// Collective over ep in a MoE layer, else Local.
-  BlockOutput forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope,
-                      const SequenceInfo& sequences, bool dropping);
+  /// sequences.segments: those of h_NM's rows. Collective over ep in a MoE layer, else Local.
+  BlockOutput forward(const at::Tensor& h_NM, const RopeTable& rope, const SequenceInfo& sequences,
+                      bool dropping);
 
   /// The same for sequences that go on from their caches; nothing is dropped. No gradient.
   at::Tensor extend(const at::Tensor& h_NM, std::span<const Continuation> parts,

@@ -12,8 +12,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct Shape {
-  int64_t batch;
-  int64_t length;
+  Segments segments;
   int64_t heads;
   int64_t nope;
   int64_t rope;
@@ -30,21 +29,23 @@ struct Inputs {
   at::Tensor rotated_key_NR;
   at::Tensor cos_TR;
   at::Tensor sin_TR;
-  at::Tensor log_sum_exp_BHT;
+  at::Tensor log_sum_exp_HN;
 };
 
 /// Turns the rows of a decoupled key by their positions, in place; sign -1 turns back.  V2 (15)
 void rotate_rows(at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor& sin_TR,
-                 int64_t length, int sign) {
+                 const Segments& segments, int sign) {
   const int64_t width = rows_NR.size(1);
   DSMOE_DISPATCH(rows_NR, [&] {
     using opmath = kernels::opmath_t<scalar_t>;
     auto* rows = rows_NR.mutable_data_ptr<scalar_t>();
     const auto* cos = cos_TR.const_data_ptr<opmath>();
     const auto* sin = sin_TR.const_data_ptr<opmath>();
-    for_rows(rows_NR.size(0), width, [&](int64_t begin, int64_t end) {
+    for_rows(segments.rows(), width, [&](int64_t begin, int64_t end) {
+      int64_t segment = segments.at(begin);
       for (int64_t n = begin; n < end; ++n) {
-        const int64_t at = n % length * (width / 2);
+        while (n >= segments.start(segment + 1)) ++segment;
+        const int64_t at = (n - segments.start(segment)) * (width / 2);
         kernels::kernels<scalar_t>().rotate_pairs(rows + n * width, cos + at, sin + at, width / 2,
                                                   static_cast<opmath>(sign));
       }
@@ -53,37 +54,39 @@ void rotate_rows(at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor
 }
 
 template <class T>
-kernels::AttentionHead<T> head_of(const Inputs& in, const Shape& s, int64_t sequence,
-                                  int64_t head) {
+kernels::AttentionHead<T> head_of(const Inputs& in, const Shape& s, int64_t head, int64_t segment) {
   using opmath = kernels::opmath_t<T>;
-  const int64_t row = sequence * s.length;
+  const int64_t row = s.segments.start(segment);
   const int64_t query_stride = s.heads * s.key();
   const int64_t kv_stride = s.heads * (s.nope + s.value);
-  return {.length = s.length,
-          .nope = s.nope,
-          .rope = s.rope,
-          .value = s.value,
-          .scale = static_cast<opmath>(s.scale),
-          .query = in.q_NX.const_data_ptr<T>() + row * query_stride + head * s.key(),
-          .query_stride = query_stride,
-          .kv = in.kv_NX.const_data_ptr<T>() + row * kv_stride + head * (s.nope + s.value),
-          .kv_stride = kv_stride,
-          .rope_key = in.rotated_key_NR.const_data_ptr<T>() + row * s.rope,
-          .cos = in.cos_TR.const_data_ptr<opmath>(),
-          .sin = in.sin_TR.const_data_ptr<opmath>(),
-          .out_stride = s.heads * s.value,
-          .log_sum_exp = in.log_sum_exp_BHT.mutable_data_ptr<opmath>() +
-                         (sequence * s.heads + head) * s.length};
+  return {
+      .length = s.segments.length(segment),
+      .nope = s.nope,
+      .rope = s.rope,
+      .value = s.value,
+      .scale = static_cast<opmath>(s.scale),
+      .query = in.q_NX.const_data_ptr<T>() + row * query_stride + head * s.key(),
+      .query_stride = query_stride,
+      .kv = in.kv_NX.const_data_ptr<T>() + row * kv_stride + head * (s.nope + s.value),
+      .kv_stride = kv_stride,
+      .rope_key = in.rotated_key_NR.const_data_ptr<T>() + row * s.rope,
+      .cos = in.cos_TR.const_data_ptr<opmath>(),
+      .sin = in.sin_TR.const_data_ptr<opmath>(),
+      .out_stride = s.heads * s.value,
+      .log_sum_exp = in.log_sum_exp_HN.mutable_data_ptr<opmath>() + head * s.segments.rows() + row};
 }
 
-/// body(sequence, head, workspace) for every head of every sequence, over the threads.
+/// body(head, segment, workspace) for every segment of every head, over the threads: each has
+/// whole heads where it can, so that segments of unequal lengths leave none idle.
 template <class T, class Body>
 void for_heads(const Inputs& in, const Shape& s, const Body& body) {
-  const int64_t numbers = kernels::attention<T>().workspace_size(s.length, s.key(), s.value);
-  at::parallel_for(0, s.batch * s.heads, 1, [&](int64_t begin, int64_t end) {
-    const at::Tensor workspace = at::empty({numbers}, in.log_sum_exp_BHT.options());
+  const int64_t numbers =
+      kernels::attention<T>().workspace_size(s.segments.longest(), s.key(), s.value);
+  const int64_t count = s.segments.count();
+  at::parallel_for(0, s.heads * count, 1, [&](int64_t begin, int64_t end) {
+    const at::Tensor workspace = at::empty({numbers}, in.log_sum_exp_HN.options());
     auto* const memory = workspace.mutable_data_ptr<kernels::opmath_t<T>>();
-    for (int64_t i = begin; i < end; ++i) body(i / s.heads, i % s.heads, memory);
+    for (int64_t i = begin; i < end; ++i) body(i / count, i % count, memory);
   });
 }
 
@@ -91,10 +94,10 @@ at::Tensor attend(const Inputs& in, const Shape& s) {
   at::Tensor out_NX = at::empty({in.q_NX.size(0), s.heads * s.value}, in.q_NX.options());
   DSMOE_DISPATCH(in.q_NX, [&] {
     auto* const out = out_NX.mutable_data_ptr<scalar_t>();
-    for_heads<scalar_t>(in, s, [&](int64_t sequence, int64_t head, auto* workspace) {
+    for_heads<scalar_t>(in, s, [&](int64_t head, int64_t segment, auto* workspace) {
       kernels::attention<scalar_t>().forward(
-          head_of<scalar_t>(in, s, sequence, head),
-          out + sequence * s.length * s.heads * s.value + head * s.value, workspace);
+          head_of<scalar_t>(in, s, head, segment),
+          out + (s.segments.start(segment) * s.heads + head) * s.value, workspace);
     });
   });
   return out_NX;
@@ -103,23 +106,22 @@ at::Tensor attend(const Inputs& in, const Shape& s) {
 struct Gradients {
   at::Tensor dq_NX;
   at::Tensor dkv_NX;
-  at::Tensor drope_key_BHTR;  // of each head, in the type that kernels compute in
+  at::Tensor drope_key_HNR;  // of each head, in the type that kernels compute in
 };
 
 Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& out_NX,
                           const at::Tensor& dout_NX) {
-  Gradients gradients{
-      at::empty_like(in.q_NX), at::empty_like(in.kv_NX),
-      at::empty({s.batch, s.heads, s.length, s.rope}, in.log_sum_exp_BHT.options())};
+  Gradients gradients{at::empty_like(in.q_NX), at::empty_like(in.kv_NX),
+                      at::empty({s.heads, s.segments.rows(), s.rope}, in.log_sum_exp_HN.options())};
   DSMOE_DISPATCH(in.q_NX, [&] {
     const auto* const out = out_NX.const_data_ptr<scalar_t>();
     const auto* const dout = dout_NX.const_data_ptr<scalar_t>();
     auto* const dq = gradients.dq_NX.mutable_data_ptr<scalar_t>();
     auto* const dkv = gradients.dkv_NX.mutable_data_ptr<scalar_t>();
-    auto* const drope = gradients.drope_key_BHTR.mutable_data_ptr<kernels::opmath_t<scalar_t>>();
-    for_heads<scalar_t>(in, s, [&](int64_t sequence, int64_t head, auto* workspace) {
-      const auto view = head_of<scalar_t>(in, s, sequence, head);
-      const int64_t row = sequence * s.length;
+    auto* const drope = gradients.drope_key_HNR.mutable_data_ptr<kernels::opmath_t<scalar_t>>();
+    for_heads<scalar_t>(in, s, [&](int64_t head, int64_t segment, auto* workspace) {
+      const auto view = head_of<scalar_t>(in, s, head, segment);
+      const int64_t row = s.segments.start(segment);
       const int64_t out_at = row * view.out_stride + head * s.value;
       kernels::attention<scalar_t>().backward(
           view,
@@ -127,7 +129,7 @@ Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& ou
            .dout = dout + out_at,
            .dquery = dq + row * view.query_stride + head * s.key(),
            .dkv = dkv + row * view.kv_stride + head * (s.nope + s.value),
-           .drope_key = drope + (sequence * s.heads + head) * s.length * s.rope},
+           .drope_key = drope + (head * s.segments.rows() + row) * s.rope},
           workspace);
     });
   });
@@ -139,26 +141,31 @@ struct LatentAttentionFunction : torch::autograd::Function<LatentAttentionFuncti
                             const at::Tensor& rope_key_NR, const at::Tensor& cos_TR,
                             const at::Tensor& sin_TR, const Shape& s) {
     at::Tensor rotated_key_NR = rope_key_NR.clone();
-    rotate_rows(rotated_key_NR, cos_TR, sin_TR, s.length, 1);
+    rotate_rows(rotated_key_NR, cos_TR, sin_TR, s.segments, 1);
     const Inputs in{q_NX,   kv_NX,  rotated_key_NR,
-                    cos_TR, sin_TR, at::empty({s.batch, s.heads, s.length}, cos_TR.options())};
+                    cos_TR, sin_TR, at::empty({s.heads, s.segments.rows()}, cos_TR.options())};
     const at::Tensor out_NX = attend(in, s);
     ctx->save_for_backward(
-        {q_NX, kv_NX, rotated_key_NR, cos_TR, sin_TR, in.log_sum_exp_BHT, out_NX});
-    ctx->saved_data["shape"] =
-        std::vector<int64_t>{s.batch, s.length, s.heads, s.nope, s.rope, s.value};
+        {q_NX, kv_NX, rotated_key_NR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
+    ctx->saved_data["starts"] = s.segments.starts();
+    ctx->saved_data["widths"] = std::vector<int64_t>{s.heads, s.nope, s.rope, s.value};
     ctx->saved_data["scale"] = s.scale;
     return out_NX;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto n = ctx->saved_data["shape"].toIntVector();
-    const Shape s{n[0], n[1], n[2], n[3], n[4], n[5], ctx->saved_data["scale"].toDouble()};
+    const auto w = ctx->saved_data["widths"].toIntVector();
+    const Shape s{Segments(ctx->saved_data["starts"].toIntVector()),
+                  w[0],
+                  w[1],
+                  w[2],
+                  w[3],
+                  ctx->saved_data["scale"].toDouble()};
     const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5]};
     const Gradients g = attend_backward(in, s, saved[6], grads[0].contiguous());
-    at::Tensor drope_key_NR = g.drope_key_BHTR.sum(1).view({-1, s.rope});
-    rotate_rows(drope_key_NR, in.cos_TR, in.sin_TR, s.length, -1);
+    at::Tensor drope_key_NR = g.drope_key_HNR.sum(0);
+    rotate_rows(drope_key_NR, in.cos_TR, in.sin_TR, s.segments, -1);
     return {g.dq_NX, g.dkv_NX, drope_key_NR.to(g.dq_NX.scalar_type()), {}, {}, {}};
   }
 };
@@ -166,10 +173,9 @@ struct LatentAttentionFunction : torch::autograd::Function<LatentAttentionFuncti
 }  // namespace
 
 at::Tensor latent_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
-                            const at::Tensor& rope_key_NR, int64_t batch, const RopeTable& rope,
-                            const config::ModelConfig& config) {
-  const Shape shape{batch,
-                    q_NX.size(0) / batch,
+                            const at::Tensor& rope_key_NR, const Segments& segments,
+                            const RopeTable& rope, const config::ModelConfig& config) {
+  const Shape shape{segments,
                     config.num_attention_heads,
                     config.qk_nope_head_dim,
                     config.qk_rope_head_dim,

@@ -4,18 +4,19 @@
 
 #include "configs/model_config.h"
 #include "modules/rope.h"
+#include "modules/segments.h"
 
 namespace dsmoe::nn {
 
 /// V2 (14)-(18): rotates the decoupled queries and the one decoupled key that all heads share,
-/// joins q = [q^C; q^R] and k = [k^C; k^R], and attends causally, without copies of the heads and
-/// without a T x T matrix.
+/// joins q = [q^C; q^R] and k = [k^C; k^R], and attends causally within each segment, without
+/// copies of the heads and without a T x T matrix: time grows with the sum of squared lengths.
 /// q_NX: N x H(d_h + d_h^R), nope first in each head; kv_NX: N x H(d_h + d_v), key first in each
-/// head; rope_key_NR: N x d_h^R. N = batch * T, positions 0..T-1 in each sequence. Returns
-/// N x H d_v in the dtype of the inputs; computes in float32, or float64 for float64. Local,
-/// host memory, differentiable in the three projections; threads share out sequences and heads.
+/// head; rope_key_NR: N x d_h^R. Positions count from 0 in each segment. Returns N x H d_v in the
+/// dtype of the inputs; computes in float32, or float64 for float64. Local, host memory,
+/// differentiable in the three projections; threads share out heads and segments.
 [[nodiscard]] at::Tensor latent_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
-                                          const at::Tensor& rope_key_NR, int64_t batch,
+                                          const at::Tensor& rope_key_NR, const Segments& segments,
                                           const RopeTable& rope, const config::ModelConfig& config);
 
 }  // namespace dsmoe::nn

@@ -72,7 +72,7 @@ at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM) {
   return nn::linear(q_a_layernorm_(latent_NQ), q_b_proj_);   // (13)
 }
 
-at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t batch,
+at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, const Segments& segments,
                                                  const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
   const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
@@ -81,7 +81,7 @@ at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, int64_t
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
   const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);
-  const at::Tensor out_NX = latent_attention(query(h_NM), kv_NX, down[1], batch, rope, config_);
+  const at::Tensor out_NX = latent_attention(query(h_NM), kv_NX, down[1], segments, rope, config_);
   return nn::linear(out_NX, o_proj_);  // (19)
 }
 
@@ -91,15 +91,9 @@ at::Tensor MultiHeadLatentAttentionImpl::attend_fresh(const at::Tensor& query_NX
                                                       std::span<const Continuation> parts,
                                                       const RopeTable& rope) {
   const at::Tensor kv_NX = nn::linear(latent_NC, kv_b_proj_);
-  std::vector<at::Tensor> out;
-  int64_t row = 0;
-  for (const Continuation& part : parts) {
-    const auto rows = [&](const at::Tensor& all) { return all.narrow(0, row, part.rows); };
-    out.push_back(
-        latent_attention(rows(query_NX), rows(kv_NX), rows(key_NR), /*batch=*/1, rope, config_));
-    row += part.rows;
-  }
-  return at::cat(out);
+  std::vector<int64_t> starts{0};
+  for (const Continuation& part : parts) starts.push_back(starts.back() + part.rows);
+  return latent_attention(query_NX, kv_NX, key_NR, Segments(starts), rope, config_);
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t layer,

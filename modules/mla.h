@@ -9,6 +9,7 @@
 #include "modules/latent_cache.h"
 #include "modules/rms_norm.h"
 #include "modules/rope.h"
+#include "modules/segments.h"
 
 namespace dsmoe::nn {
 
@@ -18,9 +19,9 @@ class MultiHeadLatentAttentionImpl final : public torch::nn::Module {
  public:
   explicit MultiHeadLatentAttentionImpl(const config::ModelConfig& config);
 
-  /// h_NM: normed layer input, N = batch * T, sequences one after the other. Returns u_NM.
-  /// Local. batch = 0 is legal.
-  at::Tensor forward(const at::Tensor& h_NM, int64_t batch, const RopeTable& rope);
+  /// h_NM: normed layer input, rows of the segments one after the other. Returns u_NM. Local. No
+  /// rows are legal.
+  at::Tensor forward(const at::Tensor& h_NM, const Segments& segments, const RopeTable& rope);
 
   /// Goes on with sequences whose new rows stand in h_NM one after the other, and puts their
   /// latents into the caches of `layer`, (41) and (43). Sequences that all begin here attend as in

@@ -32,16 +32,20 @@ const RopeTable& ModelImpl::rope(int64_t positions) {
 
 ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences,
                                bool dropping) {
-  const int64_t batch = tokens_BT.size(0);
-  const RopeTable& angles = rope(tokens_BT.size(1));
+  SequenceInfo info = sequences;
+  if (info.segments.count() == 0) {
+    info.segments = Segments::uniform(tokens_BT.size(0), tokens_BT.size(1));
+  }
+  const RopeTable& angles = rope(info.segments.longest());
   at::Tensor h_NM = embed(tokens_BT.reshape({-1}), embed_tokens_);
   ModelOutput output;
   for (Block& layer : layers_) {
-    BlockOutput out = layer(h_NM, batch, angles, sequences, dropping);
+    BlockOutput out = layer(h_NM, angles, info, dropping);
     h_NM = out.h_NM;
     if (out.record) output.routing.push_back(std::move(*out.record));
   }
   output.hidden_NM = norm_(h_NM);
+  output.segments = std::move(info.segments);
   return output;
 }
 

@@ -8,15 +8,17 @@
 #include "configs/model_config.h"
 #include "configs/run_config.h"
 #include "modules/router.h"
+#include "modules/segments.h"
 #include "parallel/communicator.h"
 
 namespace dsmoe::nn {
 
-/// The sequences of one micro-batch, as dropping and the balance losses see them.
+/// The B sequences of one micro-batch, as dropping, attention and the balance losses see them.
 struct SequenceInfo {
   std::vector<int64_t> pools;  ///< pool of each sequence; a sequence's position in the batch / pool
   std::vector<bool> protected_;  ///< never dropped, V2 section 2.2.4
-  at::Tensor valid_BT;           ///< bool; undefined: no padding
+  at::Tensor valid_BT{};         ///< bool; undefined: no padding
+  Segments segments{};           ///< the documents in the B * T rows; none: each sequence is one
 };
 
 /// The routed pairs of some tokens, in global token order. Plain arrays of n and n * K values.

@@ -10,15 +10,11 @@
 #include "trainer/checkpoint_directory.h"
 #include "trainer/manifest.h"
 #include "trainer/model_directory.h"
-#include "trainer/safetensors.h"
+#include "trainer/optimizer_files.h"
 #include "trainer/safetensors_writer.h"
 
 namespace dsmoe::train {
 namespace {
-
-constexpr const char* kFirst = "exp_avg.";
-constexpr const char* kSecond = "exp_avg_sq.";
-constexpr const char* kMaster = "master.";
 
 /// One kind of optimizer state: its prefix in the files, and its buffers.
 struct StateKind {
@@ -27,16 +23,12 @@ struct StateKind {
 };
 
 std::vector<StateKind> state_kinds(const Checkpointed& run) {
-  std::vector<StateKind> kinds{{kFirst, &run.optimizer.first_moments()},
-                               {kSecond, &run.optimizer.second_moments()}};
+  std::vector<StateKind> kinds{{kFirstMoment, &run.optimizer.first_moments()},
+                               {kSecondMoment, &run.optimizer.second_moments()}};
   if (run.config.run.precision == config::Precision::kBf16) {
     kinds.push_back({kMaster, &run.store.weights()});
   }
   return kinds;
-}
-
-std::string optimizer_file(const std::string& directory, int64_t expert_rank) {
-  return directory + "/optimizer/state-" + std::to_string(expert_rank) + ".safetensors";
 }
 
 void write_optimizer(const std::string& directory, const Checkpointed& run) {
@@ -51,22 +43,13 @@ void write_optimizer(const std::string& directory, const Checkpointed& run) {
   write_safetensors(optimizer_file(directory, run.topology.expert_rank()), tensors);
 }
 
-std::vector<SafetensorsFile> open_optimizer(const std::string& directory) {
-  std::vector<SafetensorsFile> files;
-  for (int64_t r = 0; std::filesystem::exists(optimizer_file(directory, r)); ++r) {
-    files.push_back(SafetensorsFile::open(optimizer_file(directory, r)));
-  }
-  return files;
-}
-
 void read_optimizer(const std::string& directory, const Checkpointed& run) {
-  const auto files = open_optimizer(directory);
+  const auto files = OptimizerFiles::open(directory);
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
       const std::string name = kind.prefix + t.name;
-      const auto file =
-          std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.contains(name); });
-      if (file == files.end()) {
+      const SafetensorsFile* const file = files.find(name);
+      if (file == nullptr) {
         throw CheckpointError(directory + "/optimizer: no tensor " + name +
                               "\nhint: use the directory as model.init_from to start afresh");
       }

@@ -12,7 +12,9 @@
 #include "configs/init_from.h"
 #include "modules/published_tensors.h"
 #include "trainer/atomic_file.h"
+#include "trainer/manifest.h"
 #include "trainer/model_directory.h"
+#include "trainer/optimizer_files.h"
 #include "trainer/published_weights.h"
 #include "trainer/safetensors_writer.h"
 
@@ -34,6 +36,36 @@ struct Shard {
 int64_t bytes_of(const TensorSpec& spec) {
   return c10::multiply_integers(spec.shape) * static_cast<int64_t>(c10::elementSize(spec.dtype));
 }
+
+/// The weights of a model directory; where more precision is asked for than they have, and a run
+/// that computes in bf16 left them, the master copies in the step's optimizer/.
+class Source {
+ public:
+  explicit Source(const std::string& model_directory)
+      : weights_(PublishedWeights::open(model_directory)) {}
+
+  void add_masters(const std::string& step_directory) {
+    verify(step_directory, "optimizer/");
+    masters_ = OptimizerFiles::open(step_directory);
+  }
+
+  [[nodiscard]] const PublishedWeights& weights() const { return weights_; }
+
+  /// As PublishedWeights::read_elements, converted to `dtype`.
+  [[nodiscard]] at::Tensor read_elements(const std::string& name, int64_t begin, int64_t count,
+                                         c10::ScalarType dtype) const {
+    const bool widens = c10::elementSize(dtype) > c10::elementSize(weights_.dtype(name));
+    const SafetensorsFile* const master = widens ? masters_.find(kMaster + name) : nullptr;
+    const at::Tensor values = master == nullptr
+                                  ? weights_.read_elements(name, begin, count)
+                                  : master->read_elements(kMaster + name, begin, begin + count);
+    return values.to(dtype);
+  }
+
+ private:
+  PublishedWeights weights_;
+  OptimizerFiles masters_;
+};
 
 c10::ScalarType target_type(const nn::PublishedTensor& tensor, const PublishedWeights& weights,
                             const ExportOptions& options) {
@@ -58,13 +90,13 @@ std::vector<Shard> plan_shards(const config::ModelConfig& model, const Published
 }
 
 /// Copies one tensor in pieces, each of them told to `advance`.
-void copy_tensor(const TensorSpec& spec, const PublishedWeights& weights, SafetensorsWriter& writer,
+void copy_tensor(const TensorSpec& spec, const Source& source, SafetensorsWriter& writer,
                  const std::function<void(int64_t)>& advance) {
   const int64_t elements = c10::multiply_integers(spec.shape);
   for (int64_t begin = 0; begin < elements; begin += kPieceElements) {
     const int64_t count = std::min(kPieceElements, elements - begin);
     writer.write_elements(spec.name, begin,
-                          weights.read_elements(spec.name, begin, count).to(spec.dtype));
+                          source.read_elements(spec.name, begin, count, spec.dtype));
     advance(count * static_cast<int64_t>(c10::elementSize(spec.dtype)));
   }
 }
@@ -112,7 +144,7 @@ std::string dtype_of(const std::vector<Shard>& shards) {
   return hf_dtype_name(shards.front().specs.front().dtype);
 }
 
-ExportSummary write_shards(const std::vector<Shard>& shards, const PublishedWeights& weights,
+ExportSummary write_shards(const std::vector<Shard>& shards, const Source& source,
                            const std::string& directory, const ExportProgress& progress) {
   ExportSummary summary{0, 0, static_cast<int64_t>(shards.size())};
   for (const Shard& shard : shards) summary.bytes += shard.bytes;
@@ -122,7 +154,7 @@ ExportSummary write_shards(const std::vector<Shard>& shards, const PublishedWeig
     const std::string name = shard_name(static_cast<int64_t>(s), summary.shards);
     SafetensorsWriter writer(directory + "/" + name, shards[s].specs);
     for (const TensorSpec& spec : shards[s].specs) {
-      copy_tensor(spec, weights, writer, [&](int64_t bytes) {
+      copy_tensor(spec, source, writer, [&](int64_t bytes) {
         done += bytes;
         if (progress) progress(done, summary.bytes);
       });
@@ -142,12 +174,14 @@ ExportSummary export_model(const ExportOptions& options, const ExportProgress& p
   verify_model_directory(from);
   std::vector<std::string> notices;
   const config::ModelConfig model = config::read_model_directory(from, notices);
-  const auto weights = PublishedWeights::open(from);
-  weights.check(model);
+  Source source(from);
+  const auto step = step_directory_of(from);
+  if (step && options.dtype == at::kFloat) source.add_masters(*step);
+  source.weights().check(model);
   check_target(options.to);
-  const auto shards = plan_shards(model, weights, options);
+  const auto shards = plan_shards(model, source.weights(), options);
   Staging staging(options.to);
-  const ExportSummary summary = write_shards(shards, weights, staging.path(), progress);
+  const ExportSummary summary = write_shards(shards, source, staging.path(), progress);
   copy_companions(from, staging.path());
   write_file_atomically(staging.path() + "/config.json",
                         config::to_hf_config_json(model, dtype_of(shards)));

@@ -27,8 +27,9 @@ using ExportProgress = std::function<void(int64_t done, int64_t of)>;
 
 /// Rewrites a model directory as one that transformers opens: tensors under the published names,
 /// one an expert, in shards with an index; config.json; tokenizer and generation files as they
-/// are. A tensor whose dtype stays keeps its bits; a router's correction bias stays float32. A few
-/// MiB are in memory at a time. Written aside and renamed as a whole. Local.
+/// are. A tensor whose dtype stays keeps its bits; a router's correction bias stays float32; wider
+/// ones come from the master copies of a step directory that has them. A few MiB are in memory at a
+/// time. Written aside and renamed as a whole. Local.
 /// Throws UserError on directories that do not fit, and on a step directory that does not verify.
 ExportSummary export_model(const ExportOptions& options, const ExportProgress& progress = {});
 

@@ -101,11 +101,15 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
   store.publish();
 }
 
-void verify_model_directory(const std::string& model_directory) {
+std::optional<std::string> step_directory_of(const std::string& model_directory) {
   const auto path = std::filesystem::weakly_canonical(model_directory);
   const std::string step = path.parent_path().string();
-  if (path.filename() != "model" || !std::filesystem::exists(step + "/" + kManifestFile)) return;
-  verify(step, "model/");
+  if (path.filename() != "model" || !std::filesystem::exists(step + "/" + kManifestFile)) return {};
+  return step;
+}
+
+void verify_model_directory(const std::string& model_directory) {
+  if (const auto step = step_directory_of(model_directory)) verify(*step, "model/");
 }
 
 }  // namespace dsmoe::train

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "configs/model_config.h"
@@ -30,6 +31,9 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
 
 /// What config.json calls a dtype: "float32".
 [[nodiscard]] std::string hf_dtype_name(at::ScalarType dtype);
+
+/// The step directory that a model directory is a part of, if it is one of a run's.
+[[nodiscard]] std::optional<std::string> step_directory_of(const std::string& model_directory);
 
 /// Where `model_directory` is the model/ of a step directory, checks its files against the
 /// manifest: reads all of them. Throws CheckpointError. Other directories have nothing to check by.

@@ -5,19 +5,19 @@
 namespace dsmoe::train {
 namespace {
 
-/// alpha * sum(loss_B) / sequences, added to total; with alpha 0 the loss stays out of the graph.
-double add_term(at::Tensor& total, const at::Tensor& loss_B, double alpha, int64_t sequences) {
-  const at::Tensor sum = loss_B.sum().to(at::kDouble);
+/// alpha * sum(loss_S) / sequences, added to total; with alpha 0 the loss stays out of the graph.
+double add_term(at::Tensor& total, const at::Tensor& loss_S, double alpha, int64_t sequences) {
+  const at::Tensor sum = loss_S.sum().to(at::kDouble);
   if (alpha != 0.0) total = total + sum * (alpha / static_cast<double>(sequences));
   return sum.item<double>();
 }
 
 nn::BalanceLosses losses_of(const nn::RoutingRecord& record, const at::Tensor& valid_BT,
-                            int64_t batch, const config::BalanceConfig& balance,
+                            const nn::Segments& segments, const config::BalanceConfig& balance,
                             const config::ModelConfig& model) {
   const bool any = balance.expert != 0 || balance.device != 0 || balance.communication != 0;
   const at::AutoGradMode gradient(at::GradMode::is_enabled() && any);
-  return nn::balance_losses(record, valid_BT, batch, model);
+  return nn::balance_losses(record, valid_BT, segments, model);
 }
 
 }  // namespace
@@ -31,11 +31,11 @@ Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
   objective.total = lm_sum / static_cast<double>(std::max<int64_t>(counts.targets, 1));
   const int64_t sequences = std::max<int64_t>(counts.sequences, 1);
   for (const nn::RoutingRecord& record : output.routing) {
-    const auto losses = losses_of(record, valid_BT, targets_BT.size(0), balance, model->config());
+    const auto losses = losses_of(record, valid_BT, output.segments, balance, model->config());
     objective.balance_sums.push_back(
-        {add_term(objective.total, losses.expert_B, balance.expert, sequences),
-         add_term(objective.total, losses.device_B, balance.device, sequences),
-         add_term(objective.total, losses.communication_B, balance.communication, sequences)});
+        {add_term(objective.total, losses.expert_S, balance.expert, sequences),
+         add_term(objective.total, losses.device_S, balance.device, sequences),
+         add_term(objective.total, losses.communication_S, balance.communication, sequences)});
   }
   return objective;
 }

@@ -16,7 +16,8 @@ namespace dsmoe::train {
 /// What every term is divided by: agreed by all ranks before any micro-batch runs.
 struct GlobalCounts {
   int64_t targets = 0;    ///< tokens that are predicted
-  int64_t sequences = 0;  ///< sequences that are not empty
+  int64_t sequences = 0;  ///< that balance losses are means over: rows, or the documents in them
+  int64_t rows = 0;       ///< packed rows, of which some are protected
 };
 
 /// The objective of one micro-batch: its share of the global sum, so that shares add up to the same

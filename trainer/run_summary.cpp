@@ -45,15 +45,18 @@ int64_t feed_forward_elements(const config::ModelConfig& model, bool moe) {
   return 3 * model.hidden_size + shared + routed + 2 * model.n_routed_experts;
 }
 
-/// Tokens of the byte tokenizer take two bytes each in memory; a file is its text and little more.
-int64_t corpus_bytes(const config::DataConfig& data) {
-  constexpr int64_t kBytesPerToken = 2;
+/// Tokens take two bytes each in memory (four above 65,536 kinds), and a file is its text and
+/// little more: as many bytes, or a third as many subwords. A .bin stays on disk.
+int64_t corpus_bytes(const config::RunConfig& config) {
+  const config::DataConfig& data = config.data;
+  const int64_t width = config.model.vocab_size > int64_t{1} << 16 ? 4 : 2;
+  const int64_t text_per_token = data.tokenizer == "byte" ? 1 : 3;
   int64_t bytes = 0;
   for (const auto* sources : {&data.train, &data.eval}) {
     for (const config::DataSource& source : *sources) {
       std::error_code missing;
       const auto size = std::filesystem::file_size(source.path, missing);
-      if (!missing) bytes += kBytesPerToken * static_cast<int64_t>(size);
+      if (!missing) bytes += width * static_cast<int64_t>(size) / text_per_token;
     }
   }
   return bytes;
@@ -91,6 +94,27 @@ void model_section(Table& table, const config::ModelConfig& m) {
                            std::to_string(m.n_shared_experts) + " shared");
 }
 
+std::string mixture_text(const config::DataStage& stage) {
+  double sum = 0;
+  for (const auto& [name, weight] : stage.weights) sum += weight;
+  std::string text;
+  for (const auto& [name, weight] : stage.weights) {
+    text += (text.empty() ? "" : ", ") + name + " " + fixed(100 * weight / sum, 1) + "%";
+  }
+  return text;
+}
+
+void stage_rows(Table& table, const config::RunConfig& c) {
+  int64_t begin = 0;
+  for (size_t i = 0; i < c.data.stages.size(); ++i) {
+    const bool reached = begin < total_tokens(c);
+    table.row("stage " + std::to_string(i + 1),
+              mixture_text(c.data.stages[i]) + ", from " + human_count(static_cast<double>(begin)) +
+                  " tokens on" + (reached ? "" : " (not reached: the run ends before)"));
+    begin += c.data.stages[i].tokens;
+  }
+}
+
 void batch_section(Table& table, const config::RunConfig& c, const parallel::Topology& t) {
   const int64_t tokens = c.batch.sequences * c.data.sequence_length;
   table.section("run");
@@ -101,6 +125,8 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
                          std::to_string(c.batch.micro_sequences) + " at a time");
   table.row("length", std::to_string(total_steps(c)) + " steps, " +
                           human_count(static_cast<double>(total_tokens(c))) + " tokens");
+  if (c.data.document_mask) table.row("documents", "attention and balance within each");
+  stage_rows(table, c);
   table.row("balance factors", fixed(c.balance.expert, 4) + " expert, " +
                                    fixed(c.balance.device, 4) + " device, " +
                                    fixed(c.balance.communication, 4) + " communication");
@@ -142,7 +168,7 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
   memory.gradients = held * widths.master;
   memory.optimizer = 2 * held * widths.master;
   memory.activations = activation_elements(config) * widths.compute;
-  memory.data = corpus_bytes(config.data);
+  memory.data = corpus_bytes(config);
   memory.program =
       kProgram + (config.run.precision == config::Precision::kBf16 ? kCompiledProducts : 0);
   return memory;

@@ -127,7 +127,7 @@ void StepStatistics::fill(StepReport& report, const config::BalanceConfig& balan
                           const GlobalCounts& counts) const {
   report.loss = ratio(lm_sum_, counts.targets);
   report.loss_total = report.loss;
-  report.protected_share = ratio(protected_, counts.sequences);
+  report.protected_share = ratio(protected_, counts.rows);
   report.traffic.bytes = bytes_;
   report.traffic.bytes_bound = bytes_bound_;
   report.traffic.metadata_bytes = metadata_bytes_;

@@ -5,9 +5,9 @@
 #include "configs/dump.h"
 #include "configs/errors.h"
 #include "configs/init_from.h"
-#include "configs/validate.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/check_run.h"
 #include "trainer/check_tokenizer.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/model_directory.h"
@@ -18,10 +18,7 @@ namespace dsmoe::train {
 namespace {
 
 const config::RunConfig& checked(const config::RunConfig& config, CommandContext& context) {
-  agree(context.world, [&] {
-    config::check_training(config);
-    config::check_layout(config, context.world.size());
-  });
+  agree(context.world, [&] { check_run(config, context.world.size()); });
   return config;
 }
 

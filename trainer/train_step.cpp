@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "modules/segment_mean.h"
 #include "parallel/grad_sync.h"
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
@@ -37,9 +38,9 @@ void prefetch_next(const TrainContext& context, data::Loader& loader, const RunS
   loader.prefetch(micro_batch(cut_of(context, state, step + 1), context.topology, 0));
 }
 
-int64_t non_empty_sequences(const data::TokenBatch& batch) {
-  if (batch.valid_BT.defined()) return batch.valid_BT.any(1).sum().item<int64_t>();
-  return batch.inputs_BT.size(0);
+/// Segments with a token that is not padding.
+int64_t non_empty(const nn::Segments& segments, const at::Tensor& valid_BT) {
+  return nn::count_rows(segments, valid_BT).gt(0).sum().item<int64_t>();
 }
 
 StepStatistics new_statistics(const TrainContext& context) {
@@ -110,11 +111,13 @@ GlobalCounts count_batch(const MicroBatches& batches, parallel::Communicator& wo
   GlobalCounts counts;
   for (const data::TokenBatch& batch : batches) {
     counts.targets += batch.targets_BT.ge(0).sum().item<int64_t>();
-    counts.sequences += non_empty_sequences(batch);
+    const auto rows = nn::Segments::uniform(batch.inputs_BT.size(0), batch.inputs_BT.size(1));
+    counts.sequences += non_empty(segments_of(batch), batch.valid_BT);
+    counts.rows += non_empty(rows, batch.valid_BT);
   }
-  at::Tensor values = torch::tensor({counts.targets, counts.sequences}, at::kLong);
+  at::Tensor values = torch::tensor({counts.targets, counts.sequences, counts.rows}, at::kLong);
   if (world.size() > 1) world.all_reduce(values, parallel::ReduceOp::kSum);
-  return {values[0].item<int64_t>(), values[1].item<int64_t>()};
+  return {values[0].item<int64_t>(), values[1].item<int64_t>(), values[2].item<int64_t>()};
 }
 
 void compute_gradients(TrainContext& context, const MicroBatches& batches, int64_t step,

@@ -1,6 +1,7 @@
 """export of a run's own checkpoint: whole or not at all, and never over what is there."""
 import unittest
 
+from safetensors.torch import load_file
 from support import CliTest
 
 STEP = "checkpoints/step-00000006"
@@ -27,6 +28,17 @@ class ExportTest(CliTest):
         data = ["--data", "corpus/held.jsonl", "--window", "32", "--json"]
         exported = self.succeed("eval", "--model", "out", *data).json()
         self.assertEqual(exported, self.succeed("eval", "--model", self.step, *data).json())
+
+    def test_float32_of_a_bf16_run_is_its_master_copy(self):
+        step = self.train("low", "run.precision=bf16") / STEP
+        self.succeed("export", step, "fp32", "--dtype", "fp32")
+        self.succeed("export", step, "kept")
+        wide, kept = (load_file(self.folder / name / "model.safetensors") for name in ("fp32", "kept"))
+        masters = load_file(step / "optimizer/state-0.safetensors")
+        for name, tensor in wide.items():
+            self.assertTrue(tensor.equal(masters["master." + name]), name)
+            self.assertTrue(tensor.bfloat16().equal(kept[name]), name)
+        self.assertTrue(any(not tensor.equal(kept[name].float()) for name, tensor in wide.items()))
 
     def test_what_is_refused_leaves_nothing(self):
         self.refuse("is no size", self.step, "out", "--max-shard-size", "5 gigs")

@@ -105,6 +105,27 @@ class TrainTest(CliTest):
                 self.check_metrics(lines)
         self.check_metrics(alone)
 
+    def test_a_curriculum_of_separate_documents_is_the_same_on_two_ranks(self):
+        keys = ["data.document_mask=true", "data.stages=[{tokens: 600, weights: {a: 1}}, {weights: {b: 1, a: 1}}]"]
+        alone = metrics(self.train("alone", *keys))
+        for name, ranks, layout in (("ep2", 2, "parallel.expert=2"), ("dp2", 2, "batch.micro_sequences=4")):
+            self.check_same(alone, metrics(self.train(name, *keys, layout, ranks=ranks)), name)
+        across = metrics(self.train("across", keys[1]))
+        self.assertNotEqual(alone[0]["loss"], across[0]["loss"])
+        first = metrics(self.train("first", keys[0], "data.stages=[{weights: {a: 1}}]"))
+        # 600 tokens are 19 rows: the third step of 8 has the first five of the second stage.
+        self.assertEqual([line["loss"] for line in first[:2]], [line["loss"] for line in alone[:2]])
+        self.assertNotEqual(first[2]["loss"], alone[2]["loss"])
+
+    def test_stages_must_reach_the_end_and_the_table_shows_them(self):
+        stages = "data.stages=[{tokens: 600, weights: {a: 1}}, {tokens: %d, weights: {b: 3, a: 1}}]"
+        config = self.write_config()
+        short = self.dsmoe("train", config, "--dry-run", stages % 900)
+        self.assertEqual(short.code, 2, short)
+        self.assertIn("data.stages: 1500 tokens in all, the run has 1536", short.err)
+        table = self.succeed("train", config, "--dry-run", stages % 936).out
+        self.assertRegex(table, r"stage 2 +b 75.0%, a 25.0%, from 600 tokens on")
+
     def test_ranks_per_token_counts_the_ranks_that_a_token_visits(self):
         for drop, fewest in (("none", 1), ("device", 0.9)):
             with self.subTest(drop=drop):

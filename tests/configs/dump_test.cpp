@@ -88,6 +88,9 @@ void fill_run(RunConfig& config) {
   config.data.tokenizer = odd_text();
   config.data.sequence_length = between_of(1, 600);
   config.data.train = {{odd_text(), fraction(), "a"}, {odd_text(), fraction(), "b-2"}};
+  config.data.document_mask = coin();
+  config.data.stages = {{between_of(1, 9999), {{"b-2", fraction()}, {"a", 1.5}}},
+                        {0, {{"a", fraction()}}}};
   config.data.eval = {{odd_text(), 1.0, "c"}};
   config.parallel.backend = coin() ? "auto" : "mpi";
   config.batch = {between_of(1, 99), between_of(1, 9), 1, 0, 0};

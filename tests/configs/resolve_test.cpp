@@ -95,6 +95,29 @@ eval: {every: 3, batches: 5, drop: false}
   CHECK(config.eval.batches == 5);
 }
 
+TEST_CASE("a curriculum is a list of stages with weights by name") {
+  const auto config = read(R"(
+data:
+  document_mask: true
+  train: [{path: a.jsonl}, {path: b.jsonl}]
+  stages:
+    - {tokens: 2e6, weights: {a: 1}}
+    - weights: {b: 0.75, a: 0.25}
+)");
+  CHECK(config.data.document_mask);
+  REQUIRE(config.data.stages.size() == 2);
+  CHECK(config.data.stages[0].tokens == 2000000);
+  CHECK(config.data.stages[1].weights ==
+        std::vector<std::pair<std::string, double>>{{"b", 0.75}, {"a", 0.25}});
+  CHECK(read(dsmoe::config::dump(config)) == config);
+  expect_error("data: {stages: [{weights: {a: 1, a: 2}}]}",
+               {"data.stages[0].weights.a: duplicate key"});
+  expect_error("data: {stages: [{weights: {a: 0}}]}",
+               {"data.stages[0].weights.a: must be > 0.0, not 0"});
+  expect_error("data: {stages: [{weights: [a]}]}", {"data.stages[0].weights: must be a map"});
+  expect_error("data: {stages: [{tokens: 0}]}", {"data.stages[0].tokens: must be"});
+}
+
 TEST_CASE("an unknown key is an error with its line and the nearest name") {
   expect_error("run:\n  nmae: x\n", {"run.yaml:2: run.nmae: unknown key, did you mean run.name?"});
   expect_error("\nmodle: {}\n", {"run.yaml:2: modle: unknown key, did you mean model?"});

@@ -183,6 +183,21 @@ TEST_CASE("two sources of one list may not have the same name") {
                       {"data.train[0] and [2] have the same name, x"});
 }
 
+TEST_CASE("a stage names sources of data.train, and only the last may have no length") {
+  const auto expect = [](std::vector<DataStage> stages, std::initializer_list<const char*> texts) {
+    RunConfig config;
+    config.data.train = {{"a", 1.0, "web"}, {"b", 1.0, "code"}};
+    config.data.stages = std::move(stages);
+    expect_config_error([&] { check_config(config); }, texts);
+  };
+  expect(
+      {{0, {{"wbe", 1.0}}}},
+      {"data.stages[0].weights.wbe: no source of data.train has that name; they are web", "code"});
+  expect({{100, {}}}, {"data.stages[0].weights names no source"});
+  expect({{0, {{"web", 1.0}}}, {10, {{"code", 1.0}}}},
+         {"data.stages[0].tokens is missing: only the last of 2 stages"});
+}
+
 TEST_CASE("training needs data, a length and a tokenizer that fits") {
   CHECK_NOTHROW(check_training(trainable()));
   RunConfig config = trainable();

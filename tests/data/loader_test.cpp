@@ -130,6 +130,28 @@ config::DataConfig one_source(const test::TempDirectory& folder, int64_t count, 
   return config;
 }
 
+TEST_CASE("under data.document_mask a piece begins at each BOS, which nothing predicts") {
+  const test::TempDirectory folder;
+  config::DataConfig config = two_sources(folder);
+  Loader plain(config, 1);
+  config.document_mask = true;
+  Loader masked(config, 1);
+  const auto [begin, end] =
+      GENERATE(std::pair<int64_t, int64_t>{0, 90}, std::pair<int64_t, int64_t>{7, 7});
+  const TokenBatch wanted = plain.load({begin, end});
+  const TokenBatch batch = masked.load({begin, end});
+  CHECK(wanted.document_starts.empty());
+  CHECK(batch.inputs_BT.equal(wanted.inputs_BT));
+  CHECK(
+      batch.targets_BT.equal(wanted.targets_BT.masked_fill(wanted.targets_BT.eq(256), kNoTarget)));
+  std::vector<int64_t> starts;
+  const auto* inputs = wanted.inputs_BT.const_data_ptr<int64_t>();
+  for (int64_t n = 0; n < wanted.inputs_BT.numel(); ++n) {
+    if (n % config.sequence_length == 0 || inputs[n] == 256) starts.push_back(n);
+  }
+  CHECK(batch.document_starts == starts);
+}
+
 TEST_CASE("an epoch uses every token once, in documents kept whole across rows") {
   const test::TempDirectory folder;
   const int64_t documents = 63;

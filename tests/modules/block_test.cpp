@@ -27,8 +27,8 @@ struct Fixture {
   parallel::LocalCommunicator ep{"ep"};
   MoeContext context{ep, TokenDropper(config, {}, 1, 2, ep)};
   Block block;
-  RopeTable rope = make_rope_table(config, 5, at::kDouble);
-  SequenceInfo sequences{{0, 1}, {false, false}, {}};
+  RopeTable rope = make_rope_table(config, 6, at::kDouble);
+  SequenceInfo sequences{{0, 1}, {false, false}, {}, Segments({0, 4, 10})};
   at::Tensor h_NM = test::random({10, 8}, 1);
 };
 
@@ -39,12 +39,12 @@ TEST_CASE("a block adds attention, then its feed-forward network, each of the no
   const at::NoGradGuard no_grad;
   const at::Tensor attended_NM =
       f.h_NM + f.part<MultiHeadLatentAttentionImpl>("self_attn")
-                   ->forward(f.normed("input_layernorm", f.h_NM), 2, f.rope);
+                   ->forward(f.normed("input_layernorm", f.h_NM), f.sequences.segments, f.rope);
   const at::Tensor u_NM = f.normed("post_attention_layernorm", attended_NM);
   const at::Tensor y_NM = layer == 0
                               ? f.part<SwigluMlpImpl>("mlp")->forward(u_NM)
                               : f.part<MoeImpl>("mlp")->forward(u_NM, f.sequences, false).y_NM;
-  const BlockOutput out = f.block(f.h_NM, 2, f.rope, f.sequences, /*dropping=*/false);
+  const BlockOutput out = f.block(f.h_NM, f.rope, f.sequences, /*dropping=*/false);
   CHECK(test::gap(out.h_NM, attended_NM + y_NM) < 1e-13);
   CHECK(test::gap(out.h_NM, f.h_NM) > 0.1);
   CHECK(out.record.has_value() == (layer == 1));

@@ -1,5 +1,8 @@
 #include "modules/latent_attention.h"
 
+#include <algorithm>
+#include <ctime>
+
 #include <torch/csrc/autograd/autograd.h>
 
 #include <vector>
@@ -91,7 +94,8 @@ TEST_CASE("latent attention equals the explicit softmax and SDPA, forward and ba
   const int64_t batch = 2;
   const auto rope = make_rope_table(config, length, at::kDouble);
   const Projections p = random_projections(config, batch * length, at::kDouble);
-  const at::Tensor fused = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, batch, rope, config);
+  const at::Tensor fused = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR,
+                                            Segments::uniform(batch, length), rope, config);
   const at::Tensor pull = test::random(fused.sizes().vec(), 4);
   const auto fused_gradients = gradients(fused, pull, p);
   const Heads heads = explicit_heads(p, batch, rope, config);
@@ -106,6 +110,55 @@ TEST_CASE("latent attention equals the explicit softmax and SDPA, forward and ba
   }
 }
 
+TEST_CASE("segments of unequal lengths attend as each would alone, forward and backward",
+          "[kernels]") {
+  const auto config = heads_of(16, 8, 9);
+  const Segments segments({0, 1, 130, 130, 163, 300});
+  const auto rope = make_rope_table(config, segments.longest(), at::kDouble);
+  const Projections p = random_projections(config, segments.rows(), at::kDouble);
+  const at::Tensor out = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, segments, rope, config);
+  const at::Tensor pull = test::random(out.sizes().vec(), 4);
+  const auto all = gradients(out, pull, p);
+  for (int64_t s = 0; s < segments.count(); ++s) {
+    const auto cut = [&](const at::Tensor& x) {
+      return x.detach().slice(0, segments.start(s), segments.start(s + 1)).requires_grad_();
+    };
+    const Projections one{cut(p.q_NX), cut(p.kv_NX), cut(p.rope_key_NR)};
+    const at::Tensor alone = latent_attention(one.q_NX, one.kv_NX, one.rope_key_NR,
+                                              Segments({0, segments.length(s)}), rope, config);
+    CHECK(test::gap(alone, cut(out)) < 1e-14);
+    const auto wanted = gradients(alone, cut(pull), one);
+    for (size_t i = 0; i < 3; ++i) CHECK(test::gap(cut(all[i]), wanted[i]) < 1e-14);
+  }
+}
+
+/// Least processor time of a few runs on this thread, forward and backward: other work on the
+/// machine does not count.
+double processor_seconds(const Projections& p, const Segments& segments, const config::ModelConfig& c) {
+  const auto rope = make_rope_table(c, segments.longest(), at::kFloat);
+  double least = 1e9;
+  for (int run = 0; run < 5; ++run) {
+    const std::clock_t start = std::clock();
+    latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, segments, rope, c).sum().backward();
+    least = std::min(least, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+  }
+  return least;
+}
+
+TEST_CASE("attention costs the sum of squared lengths of the documents", "[kernels]") {
+  auto config = heads_of(64, 32, 64);
+  const int64_t length = 2048;
+  const Projections p = random_projections(config, length, at::kFloat);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const double whole = processor_seconds(p, Segments({0, length}), config);
+  const double pieces = processor_seconds(p, Segments::uniform(8, length / 8), config);
+  at::set_num_threads(threads);
+  // An eighth, and the masked halves of the blocks on the diagonal.
+  CAPTURE(whole, pieces);
+  CHECK(pieces < whole / 3);
+}
+
 TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precision", "[kernels]") {
   const auto [dtype, tolerance] =
       GENERATE(std::pair{at::kFloat, 2e-6}, std::pair{at::kBFloat16, 2e-2});
@@ -114,10 +167,12 @@ TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precisio
   const int64_t length = 150, batch = 2;
   const Projections low = random_projections(config, batch * length, dtype);
   const Projections exact = random_projections(config, batch * length, at::kDouble);
-  const at::Tensor a = latent_attention(low.q_NX, low.kv_NX, low.rope_key_NR, batch,
-                                        make_rope_table(config, length, dtype), config);
-  const at::Tensor b = latent_attention(exact.q_NX, exact.kv_NX, exact.rope_key_NR, batch,
-                                        make_rope_table(config, length, at::kDouble), config);
+  const at::Tensor a =
+      latent_attention(low.q_NX, low.kv_NX, low.rope_key_NR, Segments::uniform(batch, length),
+                       make_rope_table(config, length, dtype), config);
+  const at::Tensor b =
+      latent_attention(exact.q_NX, exact.kv_NX, exact.rope_key_NR, Segments::uniform(batch, length),
+                       make_rope_table(config, length, at::kDouble), config);
   CHECK(a.scalar_type() == dtype);
   CHECK(test::distance(a, b) < tolerance);
   const at::Tensor pull = test::random(b.sizes().vec(), 4);
@@ -132,8 +187,8 @@ TEST_CASE("scores far apart neither overflow nor vanish into NaN", "[kernels]") 
   Projections p = random_projections(config, length, at::kFloat);
   const at::NoGradGuard no_grad;
   const auto rope = make_rope_table(config, length, at::kFloat);
-  const at::Tensor out =
-      latent_attention(p.q_NX * 100, p.kv_NX * 100, p.rope_key_NR * 100, 1, rope, config);
+  const at::Tensor out = latent_attention(p.q_NX * 100, p.kv_NX * 100, p.rope_key_NR * 100,
+                                          Segments({0, length}), rope, config);
   CHECK(at::isfinite(out).all().item<bool>());
   CHECK(out.abs().max().item<double>() <= p.kv_NX.abs().max().item<double>() * 100.001);
 }

@@ -61,7 +61,8 @@ TEST_CASE("attention equals the golden output and gradients") {
     const at::Tensor input_BTM = test::to_tensor(wanted.at("input"));
     const at::Tensor h_NM = input_BTM.view({-1, config.hidden_size}).requires_grad_();
     const auto rope = make_rope_table(config, input_BTM.size(1), at::kDouble);
-    const at::Tensor u_NM = mla(h_NM, input_BTM.size(0), rope);
+    const at::Tensor u_NM =
+        mla(h_NM, Segments::uniform(input_BTM.size(0), input_BTM.size(1)), rope);
     CHECK(test::gap(u_NM.view_as(input_BTM), test::to_tensor(wanted.at("output"))) < 1e-12);
     u_NM.backward(test::to_tensor(wanted.at("grad_output")).view_as(u_NM));
     CHECK(test::distance(h_NM.grad().view_as(input_BTM), test::to_tensor(wanted.at("grad_input"))) <
@@ -73,17 +74,20 @@ TEST_CASE("attention equals the golden output and gradients") {
   }
 }
 
+const Segments kTwo = Segments::uniform(2, 5);
+
 TEST_CASE("every weight of attention and its input have the gradient of finite differences") {
   const bool compressed = GENERATE(false, true);
   CAPTURE(compressed);
   const auto config = small(compressed);
   MultiHeadLatentAttention mla(config);
   test::randomize(*mla, 20);
-  const auto rope = make_rope_table(config, 4, at::kDouble);
+  const auto rope = make_rope_table(config, 5, at::kDouble);
+  const auto two = Segments(GENERATE(std::vector<int64_t>{0, 4, 8}, std::vector<int64_t>{0, 5, 8}));
   const at::Tensor h_NM = test::random({8, 6}, 1).requires_grad_();
   const at::Tensor pull_NM = test::random({8, 6}, 2);
-  (mla(h_NM, 2, rope) * pull_NM).sum().backward();
-  const auto f = [&] { return (mla(h_NM.detach(), 2, rope) * pull_NM).sum().item<double>(); };
+  (mla(h_NM, two, rope) * pull_NM).sum().backward();
+  const auto f = [&] { return (mla(h_NM.detach(), two, rope) * pull_NM).sum().item<double>(); };
   CHECK(test::gradient_error(f, h_NM.detach(), h_NM.grad()) < 1e-8);
   for (const auto& item : mla->named_parameters()) {
     CAPTURE(item.key());
@@ -98,10 +102,10 @@ TEST_CASE("a token sees its own sequence up to itself, and nothing else") {
   const at::NoGradGuard no_grad;
   const auto rope = make_rope_table(config, 5, at::kDouble);
   const at::Tensor h_NM = test::random({10, 6}, 1);
-  const at::Tensor before_NM = mla(h_NM, 2, rope);
+  const at::Tensor before_NM = mla(h_NM, kTwo, rope);
   at::Tensor changed_NM = h_NM.clone();
   changed_NM[3].add_(1.0);
-  const at::Tensor after_NM = mla(changed_NM, 2, rope);
+  const at::Tensor after_NM = mla(changed_NM, kTwo, rope);
   const auto moved_N = (after_NM - before_NM).abs().amax(1).gt(1e-9);
   CHECK(moved_N.equal(torch::tensor({0, 0, 0, 1, 1, 0, 0, 0, 0, 0}).to(at::kBool)));
 }
@@ -111,11 +115,11 @@ TEST_CASE("attention in float32 equals float64 and takes a batch of none") {
   MultiHeadLatentAttention mla(config);
   test::randomize(*mla, 30);
   const at::Tensor h_NM = test::random({10, 6}, 1);
-  const at::Tensor exact_NM = mla(h_NM, 2, make_rope_table(config, 5, at::kDouble));
+  const at::Tensor exact_NM = mla(h_NM, kTwo, make_rope_table(config, 5, at::kDouble));
   mla->to(at::kFloat);
   const auto rope = make_rope_table(config, 5, at::kFloat);
-  CHECK(test::distance(mla(h_NM.to(at::kFloat), 2, rope), exact_NM) < 1e-6);
-  CHECK(mla(at::empty({0, 6}), 0, rope).sizes() == at::IntArrayRef({0, 6}));
+  CHECK(test::distance(mla(h_NM.to(at::kFloat), kTwo, rope), exact_NM) < 1e-6);
+  CHECK(mla(at::empty({0, 6}), Segments(), rope).sizes() == at::IntArrayRef({0, 6}));
 }
 
 }  // namespace

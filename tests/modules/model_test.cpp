@@ -38,9 +38,10 @@ struct Fixture {
   at::Tensor objective(const ModelOutput& output) {
     at::Tensor total = model->loss_sum(output, targets_BT) / 14.0;
     for (const RoutingRecord& record : output.routing) {
-      const auto loss = balance_losses(record, sequences.valid_BT, kBatch, model->config());
+      const auto loss =
+          balance_losses(record, sequences.valid_BT, output.segments, model->config());
       total =
-          total + (loss.expert_B * 0.3 + loss.device_B * 0.5 + loss.communication_B * 0.2).sum();
+          total + (loss.expert_S * 0.3 + loss.device_S * 0.5 + loss.communication_S * 0.2).sum();
     }
     return total;
   }
@@ -143,6 +144,29 @@ TEST_CASE("a sequence's hidden states do not depend on its neighbours in the bat
   f.tokens_BT = f.tokens_BT.slice(0, 2);
   f.sequences = {{2}, {false}, {}};
   CHECK(test::gap(f.run().hidden_NM, all_NM.slice(0, 2 * kLength)) < 1e-13);
+}
+
+TEST_CASE("documents packed into rows have the hidden states of each alone") {
+  const auto [dtype, tolerance] =
+      GENERATE(std::pair{at::kDouble, 1e-13}, std::pair{at::kFloat, 1e-5});
+  CAPTURE(dtype);
+  const at::NoGradGuard no_grad;
+  parallel::LocalCommunicator ep("ep");
+  Model model(test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep);
+  ParameterStore store(model, dtype);
+  store.initialize(5, 0.5);
+  const at::Tensor tokens_BT = random_tokens(1);
+  SequenceInfo packed{{0, 1, 2}, {false, false, false}};
+  packed.segments = Segments({0, 2, 5, 9, 10, 11, 15});
+  const at::Tensor hidden_NM = model(tokens_BT, packed, /*dropping=*/false).hidden_NM;
+  for (int64_t s = 0; s < packed.segments.count(); ++s) {
+    const auto cut = [&](const at::Tensor& x) {
+      return x.slice(0, packed.segments.start(s), packed.segments.start(s + 1));
+    };
+    const at::Tensor alone_1T = cut(tokens_BT.flatten()).unsqueeze(0);
+    const SequenceInfo one{{0}, {false}};
+    CHECK(test::distance(model(alone_1T, one, false).hidden_NM, cut(hidden_NM)) < tolerance);
+  }
 }
 
 TEST_CASE("each MoE layer returns its record, in order, and the head its logits") {

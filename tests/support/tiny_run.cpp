@@ -18,6 +18,21 @@ int64_t length_of(int64_t sequence, const TinyBatches& batches) {
   return batches.padded ? (sequence * 3) % (kLength + 1) : kLength;
 }
 
+/// Where the documents of a row begin: number 0 has one, 1 two, 2 three, and again.
+std::vector<int64_t> document_starts(int64_t sequence) {
+  std::vector<int64_t> starts{0};
+  for (int64_t i = 0; i < sequence % 3; ++i) starts.push_back(starts.back() + 1 + sequence % 2);
+  return starts;
+}
+
+/// Cuts row b into documents of which none predicts the next one's start.
+void cut_documents(data::TokenBatch& batch, int64_t b, int64_t sequence) {
+  for (const int64_t start : document_starts(sequence)) {
+    batch.document_starts.push_back(b * kLength + start);
+    if (start > 0) batch.targets_BT[b][start - 1].fill_(data::kNoTarget);
+  }
+}
+
 data::TokenBatch make_batch(data::SequenceRange range, const config::RunConfig& config,
                             const TinyBatches& batches) {
   data::TokenBatch batch;
@@ -31,6 +46,7 @@ data::TokenBatch make_batch(data::SequenceRange range, const config::RunConfig& 
     batch.inputs_BT[b].slice(0, 0, length).copy_(tokens.slice(0, 0, length));
     batch.targets_BT[b].slice(0, 0, length).copy_(tokens.slice(0, 1, length + 1));
     valid_BT[b].slice(0, 0, length).fill_(true);
+    if (batches.documents) cut_documents(batch, b, range.begin + b);
     batch.sequence_numbers.push_back(range.begin + b);
   }
   if (batches.padded) batch.valid_BT = valid_BT;

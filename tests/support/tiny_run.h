@@ -18,9 +18,10 @@ namespace dsmoe::test {
 /// What the batches of a test look like beyond random tokens.
 struct TinyBatches {
   int64_t sequences = 8;
-  bool padded = false;   ///< sequences of different length, one of them empty
-  bool starved = false;  ///< router weights under which half of the experts are never chosen
-  bool biased = false;   ///< correction biases of either sign
+  bool padded = false;     ///< sequences of different length, one of them empty
+  bool starved = false;    ///< router weights under which half of the experts are never chosen
+  bool biased = false;     ///< correction biases of either sign
+  bool documents = false;  ///< rows of one to three documents each
 };
 
 struct TinyGradients {

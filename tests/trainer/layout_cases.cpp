@@ -109,6 +109,16 @@ Failures padded_sequences(parallel::Communicator& world) {
   return compare_layouts(world, tiny_run(), {.padded = true}, kExact);
 }
 
+Failures packed_documents(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.batch.pool = 2;
+  Failures failures = compare_layouts(world, config, {.documents = true}, kExact);
+  const Failures more = compare_layouts(
+      world, tiny_run(), {.sequences = 5, .padded = true, .documents = true}, kExact);
+  failures.insert(failures.end(), more.begin(), more.end());
+  return failures;
+}
+
 Failures starved_ranks(parallel::Communicator& world) {
   return compare_layouts(world, tiny_run(), {.starved = true}, kExact);
 }
@@ -137,6 +147,7 @@ const bool registered =
     register_rank_case("layout: a batch that does not divide leaves empty micro-batches",
                        ragged_batches) &&
     register_rank_case("layout: padding never counts", padded_sequences) &&
+    register_rank_case("layout: documents that attend within themselves", packed_documents) &&
     register_rank_case("layout: ranks and experts that nobody chooses", starved_ranks) &&
     register_rank_case("layout: V3's router", biased_sigmoid_router) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "configs/dump.h"
-#include "configs/validate.h"
 #include "modules/model_census.h"
 #include "trainer/agreement.h"
+#include "trainer/check_run.h"
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/run_summary.h"
@@ -37,10 +37,7 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
 
 int show_dry_run(const TrainCommand& command, const config::RunConfig& config,
                  CommandContext& context) {
-  agree(context.world, [&] {
-    config::check_training(config);
-    config::check_layout(config, context.world.size());
-  });
+  agree(context.world, [&] { check_run(config, context.world.size()); });
   if (!context.first()) return 0;
   const auto topology =
       parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
