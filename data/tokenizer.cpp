@@ -27,7 +27,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
     throw ConfigError("data.tokenizer (" + name +
                       ") is neither `byte` nor a path that exists (looked from " +
                       std::filesystem::current_path().string() +
-                      ")\nhint: write `byte`, or a tokenizer.json, or a folder that holds one");
+                      ")\nhint: write `byte`, or a tokenizer.json, or a folder that holds one; "
+                      "scripts/train-tokenizer makes them");
   }
   TokenizerFiles files = load_tokenizer_files(name);
   if (is_byte_tokenizer(files.json)) {

@@ -134,7 +134,8 @@ TEST_CASE("segments of unequal lengths attend as each would alone, forward and b
 
 /// Least processor time of a few runs on this thread, forward and backward: other work on the
 /// machine does not count.
-double processor_seconds(const Projections& p, const Segments& segments, const config::ModelConfig& c) {
+double processor_seconds(const Projections& p, const Segments& segments,
+                         const config::ModelConfig& c) {
   const auto rope = make_rope_table(c, segments.longest(), at::kFloat);
   double least = 1e9;
   for (int run = 0; run < 5; ++run) {
