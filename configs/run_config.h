@@ -12,6 +12,8 @@ namespace dsmoe::config {
 enum class Precision { kFp32, kFp64, kBf16 };
 enum class ScheduleKind { kStep, kCosine, kLinear, kConstant, kWsd };
 enum class BalanceScope { kSequence, kPool, kGlobalBatch };
+enum class BalanceCount { kBeforeDrop, kAfterDrop };
+enum class CommunicationRows { kAll, kRemote };
 enum class DropKind { kNone, kDevice };
 
 /// run: what this run is called, where it leaves its files, how it computes.
@@ -102,12 +104,17 @@ struct ScheduleConfig {
   bool operator==(const ScheduleConfig&) const = default;
 };
 
-/// balance: alpha_1, alpha_2, alpha_3 of V2 (23), (26), (29).
+/// balance: alpha_1, alpha_2, alpha_3 of V2 (23), (26), (29), and what may be studied beside them.
 struct BalanceConfig {
   double expert = 0.003;
   double device = 0.05;
   double communication = 0.02;
+  double z = 0.0;
+  double complementary = 0.0;
+  double bias_rate = 0.0;
   BalanceScope scope = BalanceScope::kSequence;
+  BalanceCount count = BalanceCount::kBeforeDrop;
+  CommunicationRows communication_rows = CommunicationRows::kAll;
 
   bool operator==(const BalanceConfig&) const = default;
 };
@@ -131,6 +138,7 @@ struct CheckpointConfig {
 
 struct LogConfig {
   int64_t every = 10;
+  int64_t routing_every = 100;  ///< steps; 0: no routing/ files
   bool tensorboard = true;
 
   bool operator==(const LogConfig&) const = default;

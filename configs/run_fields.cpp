@@ -71,7 +71,12 @@ Section checkpoint_section() {
 Section log_section() {
   const Rows<LogConfig> rows{
       row("every", &LogConfig::every, integer(count_from(1)),
-          {.meaning = "steps between console lines and per-layer metrics", .unit = "steps"}),
+          {.meaning = "steps between per-layer metrics", .unit = "steps"}),
+      row("routing_every", &LogConfig::routing_every, integer(count_from(0)),
+          {.meaning =
+               "steps between routing/step-N.safetensors, loads per layer and expert; 0: none",
+           .unit = "steps",
+           .why = "a few KiB each"}),
       row("tensorboard", &LogConfig::tensorboard, boolean(),
           {.meaning = "write TensorBoard event files"}),
   };

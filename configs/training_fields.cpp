@@ -91,13 +91,40 @@ Section balance_section() {
           {.meaning = "factor of the communication balance loss, V2 (29)",
            .symbol = "alpha_3",
            .why = "V2 0.02"}),
+      row("z", &BalanceConfig::z, number(number_at_least(0.0)),
+          {.meaning = "factor of the router z-loss, the mean of log(sum exp(logits))^2",
+           .why = "ST-MoE and OLMoE 0.001, against logits that grow"}),
+      row("complementary", &BalanceConfig::complementary, number(number_at_least(0.0)),
+          {.meaning = "factor of V3's sequence-wise loss (17): loads as if without bias and groups",
+           .symbol = "alpha",
+           .why = "V3 0.0001, beside bias_rate"}),
+      row("bias_rate", &BalanceConfig::bias_rate, number(number_at_least(0.0)),
+          {.meaning = "step by which the choice's bias of each expert moves against its load",
+           .symbol = "gamma",
+           .why = "V3 0.001; needs model.topk_method: noaux_tc"}),
       row("scope", &BalanceConfig::scope,
           choice<BalanceScope>({{"sequence", BalanceScope::kSequence},
                                 {"pool", BalanceScope::kPool},
                                 {"global_batch", BalanceScope::kGlobalBatch}}),
-          {.meaning = "over what the loads are counted", .why = "V2: sequence; others: not yet"}),
+          {.meaning =
+               "what a loss is one value of: a sequence, batch.pool of them, or all of a step",
+           .why = "V2: sequence; wider scopes let experts specialise. global_batch with several "
+                  "micro-batches runs forward twice"}),
+      row("count", &BalanceConfig::count,
+          choice<BalanceCount>({{"before_drop", BalanceCount::kBeforeDrop},
+                                {"after_drop", BalanceCount::kAfterDrop}}),
+          {.meaning = "whether dropped pairs count as load",
+           .why = "after_drop hides the load that dropping cut off: for studies"}),
+      row("communication_rows", &BalanceConfig::communication_rows,
+          choice<CommunicationRows>(
+              {{"all", CommunicationRows::kAll}, {"remote", CommunicationRows::kRemote}}),
+          {.meaning =
+               "visits that the communication loss counts; remote: not to the sequence's own "
+               "group, its global number mod n_group",
+           .why = "a row that stays at home costs nothing"}),
   };
-  return make_section("balance", "The three balance losses.", &RunConfig::balance, rows);
+  return make_section("balance", "The balance losses and the bias that can replace them.",
+                      &RunConfig::balance, rows);
 }
 
 Section drop_section() {

@@ -10,8 +10,6 @@ namespace dsmoe::config {
 namespace {
 
 void check_supported(const RunConfig& config, ErrorList& errors) {
-  require(config.balance.scope == BalanceScope::kSequence,
-          "balance.scope: pool and global_batch are not supported yet; sequence is", errors);
   require(config.parallel.pipeline == 1,
           shown("parallel.pipeline", config.parallel.pipeline) + ": above 1 is not supported yet",
           errors);
@@ -44,6 +42,13 @@ void check_pools(const RunConfig& config, ErrorList& errors) {
           shown("parallel.expert", config.parallel.expert) + " times " +
               shown("batch.micro_sequences", config.batch.micro_sequences) +
               " must be divisible by " + shown("batch.pool", config.batch.pool),
+          errors);
+}
+
+void check_bias(const RunConfig& config, ErrorList& errors) {
+  require(config.balance.bias_rate == 0.0 || config.model.topk_method == TopkMethod::kNoauxTc,
+          "balance.bias_rate (" + std::to_string(config.balance.bias_rate) +
+              ") moves a bias that only model.topk_method noaux_tc has",
           errors);
 }
 
@@ -170,6 +175,7 @@ void check_config(const RunConfig& config) {
   check_expert_parallel(config, errors);
   check_pools(config, errors);
   check_allowed_changes(config.run.allow_change, errors);
+  check_bias(config, errors);
   check_ramp(config.batch, errors);
   check_schedule(config, errors);
   check_data(config, errors);

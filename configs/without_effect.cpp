@@ -54,8 +54,8 @@ void drop_keys(const RunConfig& config, std::vector<std::string>& out) {
   Unread("drop.kind: none")
       .key("drop.capacity", config.drop.capacity, standard.capacity)
       .key("drop.protected", config.drop.protected_fraction, standard.protected_fraction)
-      .key("batch.pool", config.batch.pool, BatchConfig{}.pool)
       .key("eval.drop", config.eval.drop, EvalConfig{}.drop)
+      .key("balance.count", config.balance.count, BalanceConfig{}.count)
       .append_to(out);
 }
 
@@ -65,6 +65,16 @@ void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
         .key("model.group_score", model.group_score, ModelConfig{}.group_score)
         .append_to(out);
   }
+}
+
+/// Pools are for dropping and for losses of that scope.
+void pool_key(const RunConfig& config, std::vector<std::string>& out) {
+  if (config.drop.kind != DropKind::kNone || config.balance.scope == BalanceScope::kPool) {
+    return;
+  }
+  Unread("drop.kind: none and a balance.scope other than pool")
+      .key("batch.pool", config.batch.pool, BatchConfig{}.pool)
+      .append_to(out);
 }
 
 void data_keys(const DataConfig& data, std::vector<std::string>& out) {
@@ -86,6 +96,7 @@ std::vector<std::string> without_effect(const RunConfig& config) {
   model_keys(config.model, out);
   schedule_keys(config.schedule, out);
   drop_keys(config, out);
+  pool_key(config, out);
   data_keys(config.data, out);
   return out;
 }

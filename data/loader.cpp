@@ -114,6 +114,7 @@ class Loader::Impl {
                   batch.targets_BT.data_ptr<int64_t>() + row * length_);
       if (document_mask_) separate(batch, row * length_, begins);
       batch.sequence_numbers.push_back(range.begin + row);
+      batch.sources.push_back(pick.source);
     }
     return batch;
   }

@@ -16,6 +16,7 @@ struct TokenBatch {
   at::Tensor targets_BT;  ///< int64, the token after each input; kNoTarget: no loss there
   at::Tensor valid_BT;    ///< bool, false on padding; undefined: no padding
   std::vector<int64_t> sequence_numbers;  ///< global number of each sequence, B values
+  std::vector<int64_t> sources{};         ///< of data.train, of each sequence; empty: not known
   /// Where a piece of a document begins among the B * T inputs, ascending, from 0, every multiple
   /// of T among them; empty: each sequence is one piece. See data.document_mask.
   std::vector<int64_t> document_starts{};

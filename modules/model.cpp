@@ -45,7 +45,6 @@ ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& 
     if (out.record) output.routing.push_back(std::move(*out.record));
   }
   output.hidden_NM = norm_(h_NM);
-  output.segments = std::move(info.segments);
   return output;
 }
 

@@ -12,7 +12,6 @@ namespace dsmoe::nn {
 
 struct ModelOutput {
   at::Tensor hidden_NM;                ///< after the final norm, before the head
-  Segments segments;                   ///< within which the rows attended
   std::vector<RoutingRecord> routing;  ///< one per MoE layer, in order
 };
 

@@ -25,7 +25,7 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
   at::Tensor y_NM = dispatcher.combine(experts_(arrived, plan->expert_offsets));
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
-  return {y_NM, {0, routing.scores_NE, routing.experts_NK, kept_NK, plan}};
+  return {y_NM, {0, routing.scores_NE, routing.experts_NK, kept_NK, plan, routing.logits_NE}};
 }
 
 }  // namespace dsmoe::nn

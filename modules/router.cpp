@@ -108,7 +108,7 @@ Routing route(const at::Tensor& logits_NE, const at::Tensor& bias_E,
   at::Tensor weights_NK = scores_NE.gather(1, experts_NK);  // (21)
   if (config.norm_topk_prob) weights_NK = weights_NK / (weights_NK.sum(-1, true) + 1e-20);
   if (config.routed_scaling_factor != 1.0) weights_NK = weights_NK * config.routed_scaling_factor;
-  return {scores_NE, experts_NK, weights_NK};
+  return {logits_NE, scores_NE, experts_NK, weights_NK};
 }
 
 RouterImpl::RouterImpl(const config::ModelConfig& config)

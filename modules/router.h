@@ -9,6 +9,7 @@ namespace dsmoe::nn {
 
 /// What the router decided for N tokens.
 struct Routing {
+  at::Tensor logits_NE;  ///< what the affinities are made of, differentiable
   /// Affinities s, without bias; float32 (float64 in a float64 model), differentiable.
   at::Tensor scores_NE;
   at::Tensor experts_NK;  ///< int64, descending choice score, ties to the lower id

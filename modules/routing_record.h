@@ -16,6 +16,7 @@ struct RoutingRecord {
   at::Tensor experts_NK;  ///< chosen experts, before dropping
   at::Tensor kept_NK;     ///< bool; undefined: everything is kept
   std::shared_ptr<const parallel::DispatchPlan> plan;
+  at::Tensor logits_NE{};  ///< the router's, in the autograd graph
 };
 
 }  // namespace dsmoe::nn

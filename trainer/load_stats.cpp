@@ -25,6 +25,29 @@ double max_vio(std::span<const int64_t> counts) {
   return (largest - mean(counts)) / mean(counts);
 }
 
+double min_vio(std::span<const int64_t> counts) {
+  if (total(counts) == 0) return 0;
+  const auto smallest = static_cast<double>(*std::min_element(counts.begin(), counts.end()));
+  return (mean(counts) - smallest) / mean(counts);
+}
+
+double avg_vio(std::span<const int64_t> counts) {
+  if (total(counts) == 0) return 0;
+  double sum = 0;
+  for (const int64_t count : counts) sum += std::abs(static_cast<double>(count) - mean(counts));
+  return sum / static_cast<double>(counts.size()) / mean(counts);
+}
+
+double load_entropy(std::span<const int64_t> counts) {
+  if (total(counts) == 0 || counts.size() < 2) return 0;
+  double entropy = 0;
+  for (const int64_t count : counts) {
+    const double share = static_cast<double>(count) / static_cast<double>(total(counts));
+    if (count > 0) entropy -= share * std::log(share);
+  }
+  return entropy / std::log(static_cast<double>(counts.size()));
+}
+
 double cv(std::span<const int64_t> counts) {
   if (total(counts) == 0) return 0;
   const double center = mean(counts);
@@ -38,6 +61,14 @@ double cv(std::span<const int64_t> counts) {
 
 int64_t dead(std::span<const int64_t> counts) {
   return std::count(counts.begin(), counts.end(), int64_t{0});
+}
+
+int64_t starved(std::span<const int64_t> counts) {
+  constexpr double kShare = 0.01;  // of the mean
+  const double limit = kShare * mean(counts);
+  return std::count_if(counts.begin(), counts.end(), [&](int64_t count) {
+    return count == 0 || static_cast<double>(count) < limit;
+  });
 }
 
 double device_vio(std::span<const int64_t> counts, int64_t devices) {
@@ -54,8 +85,16 @@ double device_vio(std::span<const int64_t> counts, int64_t devices) {
   return max_vio(sums);
 }
 
-LoadValues load_of(std::span<const int64_t> counts, int64_t devices) {
-  return {max_vio(counts), cv(counts), dead(counts), device_vio(counts, devices)};
+LoadValues load_of(std::span<const int64_t> pairs, std::span<const int64_t> received) {
+  return {.max_vio = max_vio(pairs),
+          .min_vio = min_vio(pairs),
+          .avg_vio = avg_vio(pairs),
+          .cv = cv(pairs),
+          .entropy = load_entropy(pairs),
+          .dead = dead(pairs),
+          .starved = starved(pairs),
+          .device_vio = device_vio(pairs, static_cast<int64_t>(received.size())),
+          .received_vio = max_vio(received)};
 }
 
 LoadValues over_layers(const std::vector<LoadValues>& layers) {
@@ -63,9 +102,14 @@ LoadValues over_layers(const std::vector<LoadValues>& layers) {
   for (const LoadValues& layer : layers) {
     const double share = 1.0 / static_cast<double>(layers.size());
     result.max_vio += layer.max_vio * share;
+    result.min_vio += layer.min_vio * share;
+    result.avg_vio += layer.avg_vio * share;
     result.cv += layer.cv * share;
+    result.entropy += layer.entropy * share;
     result.dead += layer.dead;
+    result.starved += layer.starved;
     result.device_vio += layer.device_vio * share;
+    result.received_vio += layer.received_vio * share;
   }
   return result;
 }

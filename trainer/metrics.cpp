@@ -16,14 +16,28 @@ using Json = nlohmann::ordered_json;
 Json balance_json(const BalanceValues& balance) {
   return {{"expert", balance.expert},
           {"device", balance.device},
-          {"communication", balance.communication}};
+          {"communication", balance.communication},
+          {"z", balance.z},
+          {"complementary", balance.complementary}};
 }
 
 Json load_json(const LoadValues& load) {
-  return {{"max_vio", load.max_vio},
-          {"cv", load.cv},
-          {"dead", load.dead},
-          {"device_vio", load.device_vio}};
+  return {{"max_vio", load.max_vio},          {"min_vio", load.min_vio},
+          {"avg_vio", load.avg_vio},          {"cv", load.cv},
+          {"entropy", load.entropy},          {"dead", load.dead},
+          {"starved", load.starved},          {"device_vio", load.device_vio},
+          {"received_vio", load.received_vio}};
+}
+
+Json router_json(const RouterValues& router) {
+  return {{"entropy", router.entropy}, {"topk_mass", router.topk_mass}};
+}
+
+Json drop_json(const DropValues& drop) {
+  return {{"rate", drop.rate},
+          {"tokens", drop.tokens},
+          {"tokens_lost", drop.tokens_lost},
+          {"mass", drop.mass}};
 }
 
 Json traffic_json(const TrafficValues& traffic) {
@@ -46,7 +60,8 @@ Json layer_json(const LayerReport& layer) {
   return {{"layer", layer.layer},
           {"balance", balance_json(layer.balance)},
           {"load", load_json(layer.load)},
-          {"drop", {{"rate", layer.drop_rate}}},
+          {"router", router_json(layer.router)},
+          {"drop", drop_json(layer.drop)},
           {"traffic", {{"devices_per_token", layer.devices_per_token}}}};
 }
 
@@ -54,7 +69,8 @@ Json eval_json(const EvalReport& eval) {
   return {{"loss", eval.loss},
           {"perplexity", eval.perplexity},
           {"bits_per_byte", eval.bits_per_byte},
-          {"tokens", eval.tokens}};
+          {"tokens", eval.tokens},
+          {"max_vio", eval.max_vio}};
 }
 
 Json report_json(const StepReport& report) {
@@ -68,11 +84,13 @@ Json report_json(const StepReport& report) {
                {"tokens_per_second", report.tokens_per_second},
                {"balance", balance_json(report.balance)},
                {"load", load_json(report.load)},
-               {"drop", {{"rate", report.drop_rate}, {"protected", report.protected_share}}},
+               {"router", router_json(report.router)},
+               {"drop", drop_json(report.drop)},
                {"traffic", traffic_json(report.traffic)},
                {"time", time_json(report.time)},
                {"memory_bytes", report.memory_bytes},
                {"skipped", report.skipped}};
+  json["drop"]["protected"] = report.protected_share;
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
   for (const auto& [name, eval] : report.eval) json["eval"][name] = eval_json(eval);
   return json;

@@ -3,37 +3,41 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
-
 #include <cstdint>
 #include <vector>
 
 #include "configs/run_config.h"
 #include "modules/balance_loss.h"
 #include "modules/model.h"
+#include "trainer/balance_scope.h"
 
 namespace dsmoe::train {
 
 /// What every term is divided by: agreed by all ranks before any micro-batch runs.
 struct GlobalCounts {
-  int64_t targets = 0;    ///< tokens that are predicted
-  int64_t sequences = 0;  ///< that balance losses are means over: rows, or the documents in them
-  int64_t rows = 0;       ///< packed rows, of which some are protected
+  int64_t targets = 0;  ///< tokens that are predicted
+  int64_t units = 0;    ///< that balance losses are means over, see balance.scope
+  int64_t rows = 0;     ///< packed rows, of which some are protected
 };
+
+/// Raw balance losses of a layer, summed over units: expert, device, communication, z,
+/// complementary.
+using BalanceSums = std::array<double, 5>;
 
 /// The objective of one micro-batch: its share of the global sum, so that shares add up to the same
 /// value whatever the layout.
 struct Objective {
-  at::Tensor total;   ///< 0-d float64, what backward() starts from
-  double lm_sum = 0;  ///< nats, not divided
-  /// Raw balance losses summed over this micro-batch's sequences: [layer][expert, device, comm].
-  std::vector<std::array<double, 3>> balance_sums;
+  at::Tensor total;                       ///< 0-d float64, what backward() starts from
+  double lm_sum = 0;                      ///< nats, not divided
+  std::vector<BalanceSums> balance_sums;  ///< what this micro-batch contributes, per layer
 };
 
-/// LM cross-entropy / targets + sum over layers of alpha * L / sequences, V2 (23), (26), (29).
-/// A factor of 0 adds no graph node; its raw value is still reported. Local.
+/// LM cross-entropy / targets + sum over layers of alpha * L / units, V2 (23), (26), (29). counts:
+/// of whole units. A factor of 0 adds no graph node; its raw value is still reported. Local.
 [[nodiscard]] Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
-                                       const at::Tensor& targets_BT, const at::Tensor& valid_BT,
+                                       const at::Tensor& targets_BT, const nn::LossUnits& units,
+                                       const LayerCounts& counts,
                                        const config::BalanceConfig& balance,
-                                       const GlobalCounts& counts);
+                                       const GlobalCounts& global);
 
 }  // namespace dsmoe::train

@@ -13,6 +13,8 @@ struct RunDirectory {
   std::string root;
   [[nodiscard]] std::string config() const { return root + "/config.yaml"; }
   [[nodiscard]] std::string metrics() const { return root + "/metrics.jsonl"; }
+  [[nodiscard]] std::string routing() const { return root + "/routing"; }
+  [[nodiscard]] std::string noise_floor() const { return root + "/noise_floor.json"; }
   [[nodiscard]] std::string tensorboard() const { return root + "/tb"; }
   [[nodiscard]] std::string log() const { return root + "/log.txt"; }
   [[nodiscard]] std::string checkpoints() const { return root + "/checkpoints"; }

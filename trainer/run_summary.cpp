@@ -6,6 +6,8 @@
 #include "modules/model_census.h"
 #include "trainer/checkpoint.h"
 #include "trainer/human.h"
+#include "trainer/micro_batches.h"
+#include "trainer/noise_floor.h"
 #include "trainer/schedule.h"
 #include "trainer/table.h"
 
@@ -94,6 +96,24 @@ void model_section(Table& table, const config::ModelConfig& m) {
                            std::to_string(m.n_shared_experts) + " shared");
 }
 
+/// What a balance loss is one value of, and what that costs.
+std::string scope_text(const config::RunConfig& c, const parallel::Topology& t) {
+  if (c.balance.scope == config::BalanceScope::kSequence) return "sequence";
+  if (c.balance.scope == config::BalanceScope::kPool) {
+    return "pools of " + std::to_string(c.batch.pool) + " sequences";
+  }
+  const int64_t passes = num_micro_batches({0, c.batch.sequences, c.batch.micro_sequences}, t);
+  return passes == 1 ? "global batch"
+                     : "global batch, counted by one more forward pass over " +
+                           std::to_string(passes) + " micro-batches: about a third of a step more";
+}
+
+std::string noise_text(const config::RunConfig& c) {
+  const NoiseFloor floor = noise_floor_of(c);
+  return "vio " + fixed(floor.load.max_vio, 3) + ", device " + fixed(floor.load.device_vio, 3) +
+         ", cv " + fixed(floor.load.cv, 3) + " (random routing of a step's tokens)";
+}
+
 std::string mixture_text(const config::DataStage& stage) {
   double sum = 0;
   for (const auto& [name, weight] : stage.weights) sum += weight;
@@ -130,6 +150,11 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
   table.row("balance factors", fixed(c.balance.expert, 4) + " expert, " +
                                    fixed(c.balance.device, 4) + " device, " +
                                    fixed(c.balance.communication, 4) + " communication");
+  if (c.balance.bias_rate > 0) {
+    table.row("bias", "each expert's moves by " + fixed(c.balance.bias_rate, 4) + " a step");
+  }
+  table.row("balance scope", scope_text(c, t));
+  table.row("noise floor", noise_text(c));
   table.row("dropping", c.drop.kind == config::DropKind::kNone
                             ? "none"
                             : "capacity " + fixed(c.drop.capacity, 2) + ", protected " +

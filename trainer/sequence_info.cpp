@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "trainer/loss_units.h"
+
 namespace dsmoe::train {
 namespace {
 
@@ -21,16 +23,6 @@ bool is_protected(int64_t seed, int64_t sequence_number, double fraction) {
   return static_cast<double>(hash) < fraction * std::ldexp(1.0, 64);
 }
 
-nn::Segments segments_of(const data::TokenBatch& batch) {
-  const at::Tensor& inputs_BT = batch.inputs_BT;
-  if (batch.document_starts.empty()) {
-    return nn::Segments::uniform(inputs_BT.size(0), inputs_BT.size(1));
-  }
-  std::vector<int64_t> starts = batch.document_starts;
-  starts.push_back(inputs_BT.numel());
-  return nn::Segments(std::move(starts));
-}
-
 nn::SequenceInfo sequence_info(const data::TokenBatch& batch, int64_t first_sequence,
                                const config::RunConfig& config) {
   nn::SequenceInfo info;
@@ -39,7 +31,7 @@ nn::SequenceInfo sequence_info(const data::TokenBatch& batch, int64_t first_sequ
   const double fraction =
       config.drop.kind == config::DropKind::kNone ? 0.0 : config.drop.protected_fraction;
   for (const int64_t number : batch.sequence_numbers) {
-    info.pools.push_back((number - first_sequence) / config.batch.pool);
+    info.pools.push_back(pool_of(number, first_sequence, config.batch));
     info.protected_.push_back(is_protected(config.run.seed, number, fraction));
   }
   return info;

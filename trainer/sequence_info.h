@@ -12,9 +12,6 @@ namespace dsmoe::train {
 /// share is protected, the same on any layout and anew for every sequence.
 [[nodiscard]] bool is_protected(int64_t seed, int64_t sequence_number, double fraction);
 
-/// What attention and the balance losses take for a sequence: rows, or the documents in them.
-[[nodiscard]] nn::Segments segments_of(const data::TokenBatch& batch);
-
 /// Pools, protection and documents of a training micro-batch. first_sequence: the global batch's
 /// first one.
 [[nodiscard]] nn::SequenceInfo sequence_info(const data::TokenBatch& batch, int64_t first_sequence,

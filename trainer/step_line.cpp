@@ -41,7 +41,7 @@ std::string speed(const StepReport& report) {
 std::string routing(const StepReport& report) {
   return "vio " + number(report.load.max_vio, 2, 5) + " dead " +
          pad_left(std::to_string(report.load.dead), 3) + " drop " +
-         number(100 * report.drop_rate, 1, 5) + "% dev/tok " +
+         number(100 * report.drop.rate, 1, 5) + "% dev/tok " +
          fixed(report.traffic.devices_per_token, 2);
 }
 

@@ -7,19 +7,41 @@
 
 namespace dsmoe::train {
 
-/// Raw balance losses, V2 (23), (26), (29) without their factors; 1 at uniform load.
+/// Raw balance losses without their factors: V2 (23), (26), (29), 1 at uniform load; the router
+/// z-loss; V3's complementary loss, measured only where balance.complementary is set.
 struct BalanceValues {
   double expert = 0;
   double device = 0;
   double communication = 0;
+  double z = 0;
+  double complementary = 0;
 };
 
 /// How unevenly the experts of a layer are used; see load_stats.h.
 struct LoadValues {
   double max_vio = 0;
+  double min_vio = 0;
+  double avg_vio = 0;
   double cv = 0;
+  double entropy = 0;
   int64_t dead = 0;
+  int64_t starved = 0;
   double device_vio = 0;
+  double received_vio = 0;  ///< MaxVio of the rows that device groups receive
+};
+
+/// How sure the router is, means over tokens.
+struct RouterValues {
+  double entropy = 0;    ///< of the affinities over ln E; 1: undecided
+  double topk_mass = 0;  ///< sum of the chosen affinities
+};
+
+/// What dropping took.
+struct DropValues {
+  double rate = 0;         ///< of the routed pairs
+  double tokens = 0;       ///< tokens that lost a pair
+  double tokens_lost = 0;  ///< tokens that lost all
+  double mass = 0;         ///< of the chosen affinities' sum
 };
 
 /// What crossed between ranks. Bytes: sum over ranks, forward and backward, this step.
@@ -45,17 +67,25 @@ struct LayerReport {
   int64_t layer = 0;  ///< index in the model, dense layers counted
   BalanceValues balance;
   LoadValues load;
-  double drop_rate = 0;
+  RouterValues router;
+  DropValues drop;
   double devices_per_token = 0;
+  // Counts of the step; E experts, D device groups. Pairs before dropping, rows after it.
+  std::vector<int64_t> pairs;         ///< chosen pairs per expert, E
+  std::vector<int64_t> received;      ///< rows per device group: a token counts once a group, D
+  std::vector<int64_t> sent;          ///< the same by the group of the sequence's number mod D, D
+  std::vector<int64_t> devices;       ///< tokens by the groups they visit, D + 1
+  std::vector<int64_t> source_pairs;  ///< pairs per source of data.train and expert, row-major
 };
 
 /// One named held-out set.
 struct EvalReport {
   double loss = 0;  ///< nats per predicted token
   double perplexity = 0;
-  double bits_per_byte = 0;                   ///< not-a-number where the tokens stand for no text
-  int64_t tokens = 0;                         ///< predicted
-  std::map<std::string, EvalReport> domains;  ///< where the documents tell more than one
+  double bits_per_byte = 0;                     ///< not-a-number where the tokens stand for no text
+  int64_t tokens = 0;                           ///< predicted
+  double max_vio = 0;                           ///< of the whole set's loads, mean over layers
+  std::map<std::string, EvalReport> domains{};  ///< where the documents tell more than one
 };
 
 /// What one training step did, the same on every rank. Not-a-number stands for "not measured".
@@ -69,8 +99,9 @@ struct StepReport {
   double seconds = 0;
   double tokens_per_second = 0;
   BalanceValues balance;       ///< mean over layers and sequences
-  LoadValues load;             ///< mean over layers; dead: sum
-  double drop_rate = 0;        ///< pairs dropped / routed
+  LoadValues load;             ///< mean over layers; dead, starved: sum
+  RouterValues router;         ///< mean over layers
+  DropValues drop;             ///< mean over layers
   double protected_share = 0;  ///< of the batch's sequences, those that nothing is dropped from
   TrafficValues traffic;
   PhaseSeconds time;

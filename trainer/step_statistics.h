@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "configs/model_config.h"
-#include "modules/routing_record.h"
+#include "configs/run_config.h"
+#include "data/token_batch.h"
+#include "modules/model.h"
 #include "parallel/communicator.h"
+#include "trainer/layer_statistics.h"
 #include "trainer/objective.h"
 #include "trainer/step_report.h"
 
@@ -15,37 +17,30 @@ namespace dsmoe::train {
 /// small all-reduces. Padding never counts; counts are int64.
 class StepStatistics {
  public:
-  StepStatistics(const config::ModelConfig& model, int64_t element_bytes, int64_t weight_bytes);
+  explicit StepStatistics(const config::RunConfig& config);
 
   /// Adds one micro-batch of this rank.
   void add(const nn::ModelOutput& output, const Objective& objective,
-           const nn::SequenceInfo& sequences);
+           const nn::SequenceInfo& sequences, const data::TokenBatch& batch);
+  /// Adds the traffic of a forward pass that was run for its counts alone.
+  void add_counting_pass(const nn::ModelOutput& output);
   /// Bytes that dropping gathered across ranks, and bytes measured on the wire, of this rank.
   void add_traffic(int64_t gathered_bytes, int64_t measured_bytes);
 
   /// Sums over all ranks. Collective over world.
   void reduce(parallel::Communicator& world);
 
-  /// Fills loss, loss_total, balance, load, drop, traffic and layers. Call after reduce.
-  void fill(StepReport& report, const config::BalanceConfig& balance,
-            const GlobalCounts& counts) const;
+  /// Fills loss, loss_total, balance, load, router, drop, traffic and layers. Call after reduce.
+  void fill(StepReport& report, const GlobalCounts& counts) const;
 
  private:
-  struct Layer {
-    std::vector<int64_t> pairs;  ///< chosen pairs per expert, before dropping
-    int64_t kept = 0;
-    int64_t group_visits = 0;  ///< (token, device group) of kept pairs
-    int64_t rank_visits = 0;   ///< (token, rank) of kept pairs
-  };
-  void add_layer(Layer& layer, const nn::RoutingRecord& record, const at::Tensor& valid_BT);
-  [[nodiscard]] LayerReport report_layer(size_t index, const GlobalCounts& counts) const;
+  void add_bytes(const parallel::DispatchPlan& plan, int64_t passes);
 
   config::ModelConfig model_;
+  config::BalanceConfig balance_;
   int64_t element_bytes_;
   int64_t weight_bytes_;
-  std::vector<int64_t> layer_ids_;
-  std::vector<Layer> layers_;
-  std::vector<std::array<double, 3>> balance_sums_;
+  std::vector<LayerStatistics> layers_;
   double lm_sum_ = 0;
   int64_t tokens_ = 0;
   int64_t protected_ = 0;

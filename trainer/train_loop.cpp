@@ -5,6 +5,7 @@
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
 #include "trainer/evaluate.h"
+#include "trainer/routing_file.h"
 #include "trainer/step_line.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_run.h"
@@ -63,10 +64,20 @@ void TrainRun::evaluate_all(StepReport& report) {
   }
 }
 
+std::vector<std::string> TrainRun::source_names() const {
+  std::vector<std::string> names;
+  for (const config::DataSource& source : session_.config.data.train) names.push_back(source.name);
+  return names;
+}
+
 void TrainRun::log_step(const StepReport& report) {
   if (!context_.first()) return;
   context_.console.info(step_line(report, total_steps_, eta_seconds()));
   for (const auto& [name, eval] : report.eval) context_.console.info(eval_line(name, eval));
+  const int64_t routing_every = session_.config.log.routing_every;
+  if (routing_every > 0 && due(routing_every)) {
+    write_routing_file(directory_.routing(), report, source_names());
+  }
   StepReport line = report;
   if (!due(session_.config.log.every)) line.layers.clear();
   metrics_->append(line);

@@ -11,6 +11,8 @@
 #include "trainer/check_tokenizer.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/model_directory.h"
+#include "trainer/noise_floor.h"
+#include "trainer/routing_file.h"
 #include "trainer/run_summary.h"
 #include "trainer/schedule.h"
 
@@ -130,6 +132,8 @@ void TrainRun::open_logs() {
     }
     write_file_atomically(directory_.config(), config::dump(session_.config));
     cut_back(directory_.metrics(), state_.step);
+    remove_routing_files_after(directory_.routing(), state_.step);
+    write_file_atomically(directory_.noise_floor(), to_json(noise_floor_of(session_.config)));
     metrics_.emplace(directory_.metrics());
     if (session_.config.log.tensorboard) {
       tensorboard_.emplace(directory_.tensorboard(), state_.step + 1);

@@ -47,6 +47,7 @@ class TrainRun {
   void evaluate_all(StepReport& report);
   void save();
   void log_step(const StepReport& report);
+  [[nodiscard]] std::vector<std::string> source_names() const;
   void check_skips();
   /// Whether any rank was asked to stop; collective over world.
   [[nodiscard]] bool stop_agreed();

@@ -1,8 +1,12 @@
 """A run from start to end, alone and on ranks: what it leaves behind, and what no layout changes."""
+import json
 import math
 import re
 import unittest
 
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from support import SAME_ON_ANY_LAYOUT, CliTest, flatten, metrics, selected
@@ -10,18 +14,22 @@ from support import SAME_ON_ANY_LAYOUT, CliTest, flatten, metrics, selected
 STEPS = 6
 KEYS = {
     "step", "tokens", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
-    "balance.expert", "balance.device", "balance.communication",
-    "load.max_vio", "load.cv", "load.dead", "load.device_vio", "drop.rate", "drop.protected",
+    "balance.expert", "balance.device", "balance.communication", "balance.z", "balance.complementary",
+    "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
+    "load.device_vio", "load.received_vio", "router.entropy", "router.topk_mass",
+    "drop.rate", "drop.tokens", "drop.tokens_lost", "drop.mass", "drop.protected",
     "traffic.devices_per_token", "traffic.ranks_per_token", "traffic.bytes", "traffic.bytes_bound",
     "traffic.metadata_bytes",
     "time.data", "time.forward", "time.backward", "time.communication", "time.optimizer",
     "memory_bytes", "skipped",
 }
 LAYER_KEYS = {
-    "layer", "balance.expert", "balance.device", "balance.communication", "load.max_vio", "load.cv",
-    "load.dead", "load.device_vio", "drop.rate", "traffic.devices_per_token",
+    "layer", "balance.expert", "balance.device", "balance.communication", "balance.z", "balance.complementary",
+    "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
+    "load.device_vio", "load.received_vio", "router.entropy", "router.topk_mass",
+    "drop.rate", "drop.tokens", "drop.tokens_lost", "drop.mass", "traffic.devices_per_token",
 }
-EVAL_KEYS = {f"eval.held.{key}" for key in ("loss", "perplexity", "bits_per_byte", "tokens")}
+EVAL_KEYS = {f"eval.held.{key}" for key in ("loss", "perplexity", "bits_per_byte", "tokens", "max_vio")}
 # name: ranks, overrides. The pool of two sequences lies on one rank, or spans two.
 LAYOUTS = {
     "ep2": (2, ["parallel.expert=2"]),
@@ -56,7 +64,8 @@ class TrainTest(CliTest):
 
     def check_files(self, run):
         names = {path.name for path in run.iterdir()}
-        self.assertEqual(names, {"config.yaml", "metrics.jsonl", "tb", "log.txt", "checkpoints", "DONE"})
+        self.assertEqual(names, {"config.yaml", "metrics.jsonl", "tb", "log.txt", "checkpoints", "routing",
+                                 "noise_floor.json", "DONE"})
         self.assertEqual((run / "checkpoints/latest").read_text().strip(), f"step-{STEPS:08}")
         step = run / "checkpoints" / f"step-{STEPS:08}"
         self.assertLessEqual({"model", "optimizer", "state.json", "manifest.json"},
@@ -116,6 +125,50 @@ class TrainTest(CliTest):
         # 600 tokens are 19 rows: the third step of 8 has the first five of the second stage.
         self.assertEqual([line["loss"] for line in first[:2]], [line["loss"] for line in alone[:2]])
         self.assertNotEqual(first[2]["loss"], alone[2]["loss"])
+
+    def test_the_bias_evens_the_load_without_a_loss_and_alike_on_any_layout(self):
+        keys = ["model.topk_method=noaux_tc", "model.scoring_func=sigmoid", "balance.expert=0", "balance.device=0",
+                "balance.communication=0", "schedule.steps=20", "schedule.warmup_steps=0", "optimizer.lr=1e-3"]
+        fixed = metrics(self.train("fixed", *keys))
+        moved = metrics(self.train("moved", *keys, "balance.bias_rate=0.01"))
+        tail = [sum(line["load"]["max_vio"] for line in lines[-5:]) / 5 for lines in (fixed, moved)]
+        self.assertLess(tail[1], 0.6 * tail[0])
+        split = self.train("split", *keys, "balance.bias_rate=0.01", "parallel.expert=2", ranks=2)
+        self.check_same(moved, metrics(split), "ep2")
+        bias = load_file(split / "checkpoints/step-00000020/model/model-00001-of-00002.safetensors")
+        bias = bias["model.layers.1.mlp.gate.e_score_correction_bias"]
+        self.assertTrue(0.01 <= bias.abs().max() <= 0.2001, bias)
+
+    def test_the_routing_files_hold_every_pair_of_their_steps(self):
+        run = self.train("routed", "log.routing_every=4", ranks=2, parallel={"expert": 2})
+        self.assertEqual(sorted(path.name for path in (run / "routing").iterdir()),
+                         ["step-00000004.safetensors", "step-00000006.safetensors"])
+        with safe_open(run / "routing/step-00000006.safetensors", "pt") as file:
+            values = {name: file.get_tensor(name) for name in file.keys()}
+            self.assertEqual(file.metadata(), {"layers": "[1,2]", "domains": '["a","b"]'})
+        line = metrics(run)[5]
+        tokens, layers = 8 * 32, line["layers"]
+        self.assertEqual(values["load"].sum(1).tolist(), [tokens * 3] * 2)
+        self.assertTrue(values["domain_load"].sum(0).equal(values["load"]))
+        self.assertTrue(values["received"].sum(1).equal(values["sent"].sum(1)))
+        self.assertEqual(values["devices_per_token"].sum(1).tolist(), [tokens] * 2)
+        for i in range(2):
+            load = values["load"][i].double()
+            self.assertAlmostEqual(float(load.max() / load.mean() - 1), layers[i]["load"]["max_vio"])
+            visits = float((values["devices_per_token"][i] * torch.arange(5)).sum())
+            self.assertAlmostEqual(visits / tokens, layers[i]["traffic"]["devices_per_token"])
+        floor = json.loads((run / "noise_floor.json").read_text())
+        self.assertEqual(floor["tokens"], tokens)
+        self.assertEqual(floor.keys() - {"tokens"}, line["load"].keys())
+
+    def test_scopes_of_balance_train_alike_on_any_layout(self):
+        for scope in ("pool", "global_batch"):
+            keys = [f"balance.scope={scope}", "balance.z=0.001", "batch.pool=4", "schedule.steps=3"]
+            alone = metrics(self.train(f"{scope}_alone", *keys, "batch.micro_sequences=4"))
+            for name, ranks, layout in (("ep2", 2, "parallel.expert=2"), ("dp2", 2, "batch.micro_sequences=4")):
+                run = self.train(f"{scope}_{name}", *keys, layout, ranks=ranks)
+                self.check_same(alone, metrics(run), f"{scope} {name}")
+                self.check_traffic(metrics(run), one_rank=name == "dp2")
 
     def test_stages_must_reach_the_end_and_the_table_shows_them(self):
         stages = "data.stages=[{tokens: 600, weights: {a: 1}}, {tokens: %d, weights: {b: 3, a: 1}}]"

@@ -101,10 +101,18 @@ void fill_training(RunConfig& config) {
   config.optimizer = {fraction(), {fraction() * 0.9, 0.5}, fraction(), fraction(), fraction(), 3};
   config.schedule = {between_of(9, 999), 0,          between_of(0, 9), ScheduleKind::kWsd,
                      {0.25, 0.5},        fraction(), fraction(),       fraction()};
-  config.balance = {fraction(), fraction(), fraction(), BalanceScope::kSequence};
+  config.balance = {fraction(),
+                    fraction(),
+                    fraction(),
+                    fraction(),
+                    fraction(),
+                    0.0,
+                    coin() ? BalanceScope::kPool : BalanceScope::kGlobalBatch,
+                    BalanceCount::kAfterDrop,
+                    CommunicationRows::kRemote};
   config.drop = {coin() ? DropKind::kNone : DropKind::kDevice, fraction(), fraction()};
   config.checkpoint = {between_of(0, 9), between_of(1, 9), between_of(0, 9)};
-  config.log = {between_of(1, 9), coin()};
+  config.log = {between_of(1, 9), between_of(0, 9), coin()};
   config.eval = {between_of(0, 9), between_of(1, 9), coin()};
 }
 

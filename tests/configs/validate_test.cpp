@@ -99,9 +99,12 @@ TEST_CASE("the shape of the model must fit itself") {
                   "model.max_position_embeddings (4096)"});
 }
 
+TEST_CASE("a bias moves only where the router has one") {
+  expect_refused([](RunConfig& c) { c.balance.bias_rate = 0.001; },
+                 {"balance.bias_rate (0.001000)", "model.topk_method noaux_tc"});
+}
+
 TEST_CASE("what is not implemented is refused") {
-  expect_refused([](RunConfig& c) { c.balance.scope = BalanceScope::kPool; },
-                 {"balance.scope", "not supported yet"});
   expect_refused([](RunConfig& c) { c.parallel.pipeline = 2; },
                  {"parallel.pipeline (2)", "not supported yet"});
   expect_refused([](RunConfig& c) { c.parallel.zero = 1; },

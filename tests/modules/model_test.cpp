@@ -37,11 +37,13 @@ struct Fixture {
   /// The shape of a run's objective: cross-entropy and all balance losses, with large factors.
   at::Tensor objective(const ModelOutput& output) {
     at::Tensor total = model->loss_sum(output, targets_BT) / 14.0;
+    const auto units = LossUnits::each(Segments::uniform(kBatch, kLength));
     for (const RoutingRecord& record : output.routing) {
-      const auto loss =
-          balance_losses(record, sequences.valid_BT, output.segments, model->config());
-      total =
-          total + (loss.expert_S * 0.3 + loss.device_S * 0.5 + loss.communication_S * 0.2).sum();
+      const auto counts = count_routing(record, units, {.complementary = 0.4}, model->config());
+      const auto loss = balance_losses(record, counts, units, model->config());
+      total = total + (loss.expert_U * 0.3 + loss.device_U * 0.5 + loss.communication_U * 0.2 +
+                       loss.z_U * 0.1 + loss.complementary_U * 0.4)
+                          .sum();
     }
     return total;
   }

@@ -61,19 +61,20 @@ TEST_CASE("counts, visits and the three losses of the golden routes") {
     const auto config = golden_config(root.at("config"), method);
     const Routing routing = route(logits_NE, {}, config);
     const auto& counts = wanted.at("counts");
-    const Segments one({0, logits_NE.size(0)});
-    const at::Tensor pairs_SE = count_pairs(routing.experts_NK, {}, one, config);
-    const at::Tensor visits_SD = count_visits(routing.experts_NK, {}, one, config);
-    CHECK(pairs_SE[0].equal(torch::tensor(counts.at("expert").get<std::vector<int64_t>>())));
-    CHECK(visits_SD[0].equal(torch::tensor(counts.at("visits").get<std::vector<int64_t>>())));
-    CHECK(pairs_SE.view({4, 2}).sum(1).equal(
+    const auto one = LossUnits::each(Segments({0, logits_NE.size(0)}));
+    const at::Tensor pairs_UE = count_pairs(routing.experts_NK, {}, one, config);
+    const at::Tensor visits_UD = count_visits(routing.experts_NK, {}, one, config);
+    CHECK(pairs_UE[0].equal(torch::tensor(counts.at("expert").get<std::vector<int64_t>>())));
+    CHECK(visits_UD[0].equal(torch::tensor(counts.at("visits").get<std::vector<int64_t>>())));
+    CHECK(pairs_UE.view({4, 2}).sum(1).equal(
         torch::tensor(counts.at("device").get<std::vector<int64_t>>())));
+    const RoutingRecord record{0, routing.scores_NE, routing.experts_NK, {}, {}, routing.logits_NE};
     const BalanceLosses losses =
-        balance_losses({0, routing.scores_NE, routing.experts_NK, {}, {}}, {}, one, config);
+        balance_losses(record, count_routing(record, one, {}, config), one, config);
     const auto& loss = wanted.at("loss");
-    CHECK(losses.expert_S.item<double>() == Approx(loss.at("expert").get<double>()).epsilon(1e-12));
-    CHECK(losses.device_S.item<double>() == Approx(loss.at("device").get<double>()).epsilon(1e-12));
-    CHECK(losses.communication_S.item<double>() ==
+    CHECK(losses.expert_U.item<double>() == Approx(loss.at("expert").get<double>()).epsilon(1e-12));
+    CHECK(losses.device_U.item<double>() == Approx(loss.at("device").get<double>()).epsilon(1e-12));
+    CHECK(losses.communication_U.item<double>() ==
           Approx(loss.at("communication").get<double>()).epsilon(1e-12));
   }
 }

@@ -168,7 +168,8 @@ TEST_CASE("a pool that spans two ranks is decided as on one, also by a rank with
     const TokenDropper dropper(config, drop, /*pool=*/4, /*micro_sequences=*/2, ep);
     const auto r = static_cast<size_t>(ep.rank());
     const int64_t begin = ep.rank() * 10, end = std::min<int64_t>(begin + 10, 15);
-    const Routing own{all.scores_NE.slice(0, begin, end), all.experts_NK.slice(0, begin, end), {}};
+    const Routing own{
+        {}, all.scores_NE.slice(0, begin, end), all.experts_NK.slice(0, begin, end), {}};
     const SequenceInfo mine =
         r == 0 ? SequenceInfo{{0, 0}, {false, true}, {}} : SequenceInfo{{0}, {false}, {}};
     parts[r] = dropper.keep(own, mine, true);

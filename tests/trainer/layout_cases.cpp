@@ -39,7 +39,21 @@ void compare_reports(Checks& checks, const train::StepReport& a, const train::St
   near(checks, a.balance.communication, b.balance.communication, tolerance,
        what + "balance.communication");
   near(checks, a.load.max_vio, b.load.max_vio, 1e-15, what + "load.max_vio");
-  near(checks, a.drop_rate, b.drop_rate, 1e-15, what + "drop.rate");
+  near(checks, a.drop.rate, b.drop.rate, 1e-15, what + "drop.rate");
+  near(checks, a.drop.tokens, b.drop.tokens, 1e-15, what + "drop.tokens");
+  near(checks, a.drop.tokens_lost, b.drop.tokens_lost, 1e-15, what + "drop.tokens_lost");
+  near(checks, a.drop.mass, b.drop.mass, tolerance, what + "drop.mass");
+  near(checks, a.router.entropy, b.router.entropy, tolerance, what + "router.entropy");
+  near(checks, a.router.topk_mass, b.router.topk_mass, tolerance, what + "router.topk_mass");
+  near(checks, a.balance.z, b.balance.z, tolerance, what + "balance.z");
+  near(checks, a.balance.complementary, b.balance.complementary, tolerance,
+       what + "balance.complementary");
+  near(checks, a.load.received_vio, b.load.received_vio, 1e-15, what + "load.received_vio");
+  for (size_t i = 0; i < a.layers.size(); ++i) {
+    checks.that(a.layers[i].pairs == b.layers[i].pairs, what + "pairs of each expert");
+    checks.that(a.layers[i].sent == b.layers[i].sent, what + "rows from each group");
+    checks.that(a.layers[i].devices == b.layers[i].devices, what + "tokens by groups visited");
+  }
   near(checks, a.protected_share, b.protected_share, 1e-15, what + "drop.protected");
   near(checks, a.traffic.devices_per_token, b.traffic.devices_per_token, 1e-15,
        what + "devices_per_token");
@@ -129,6 +143,24 @@ Failures single_precision(parallel::Communicator& world) {
   return compare_layouts(world, config, {}, kSingle);
 }
 
+/// Every loss, over pools or the whole batch, with loads that depend on drops and homes.
+Failures wider_scopes(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.batch.pool = 4;
+  config.balance.z = 0.01;
+  config.balance.complementary = 0.02;
+  config.balance.communication_rows = config::CommunicationRows::kRemote;
+  config.balance.scope = config::BalanceScope::kPool;
+  Failures failures = compare_layouts(world, config, {.padded = true}, kExact);
+  config.balance.scope = config::BalanceScope::kGlobalBatch;
+  config.balance.count = config::BalanceCount::kAfterDrop;
+  for (const TinyBatches& batches : {TinyBatches{}, TinyBatches{.sequences = 5, .padded = true}}) {
+    const Failures more = compare_layouts(world, config, batches, kExact);
+    failures.insert(failures.end(), more.begin(), more.end());
+  }
+  return failures;
+}
+
 /// V3's router with a bias that sends tokens elsewhere than their affinities would.
 Failures biased_sigmoid_router(parallel::Communicator& world) {
   config::RunConfig config = tiny_run();
@@ -149,6 +181,7 @@ const bool registered =
     register_rank_case("layout: padding never counts", padded_sequences) &&
     register_rank_case("layout: documents that attend within themselves", packed_documents) &&
     register_rank_case("layout: ranks and experts that nobody chooses", starved_ranks) &&
+    register_rank_case("layout: balance losses over pools and the whole batch", wider_scopes) &&
     register_rank_case("layout: V3's router", biased_sigmoid_router) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 

@@ -20,8 +20,8 @@ train::StepReport sample() {
   report.time.communication = 0.031;
   report.time.data = 0.001;
   report.memory_bytes = int64_t{3} << 30;
-  report.load = {0.21, 0.3, 0, 0.1};
-  report.drop_rate = 0.009;
+  report.load.max_vio = 0.21;
+  report.drop.rate = 0.009;
   report.traffic.devices_per_token = 2.71;
   return report;
 }
@@ -39,7 +39,7 @@ TEST_CASE("the step line keeps its width from the first to the last step") {
   first.loss = 11.5;
   first.grad_norm = 123.4;
   first.seconds = 12.3;
-  first.drop_rate = 0.25;
+  first.drop.rate = 0.25;
   first.load.dead = 31;
   CHECK(train::step_line(first, 2000, 86'000).size() == train::step_line(sample(), 2000, 5).size());
 }
@@ -54,7 +54,7 @@ TEST_CASE("a skipped step with a loss that is no number says so") {
 }
 
 TEST_CASE("the evaluation line names the set") {
-  CHECK(train::eval_line("webster", {1.53124, 4.6239, 2.20912, 123456, {}}) ==
+  CHECK(train::eval_line("webster", {1.53124, 4.6239, 2.20912, 123456, 0}) ==
         "eval webster | loss 1.5312 | perplexity 4.62 | 2.2091 bits/byte | 123,456 tokens");
 }
 
