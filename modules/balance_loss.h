@@ -11,8 +11,8 @@
 namespace dsmoe::nn {
 
 // The balance losses of V2 section 2.2.3 for one layer, per unit (V2's is a sequence), without
-// their factors. With the counts as constants each is a sum over the unit's tokens: so what the rows
-// here contribute adds up, over micro-batches and ranks, to the loss of the whole unit and its
+// their factors. With the counts as constants each is a sum over the unit's tokens: so what the
+// rows here contribute adds up, over micro-batches and ranks, to the loss of the whole unit and its
 // gradient.
 
 /// f, V2 (24): 1 for every expert at uniform load. Zero for an empty unit. Float64 [U, E].
