@@ -41,7 +41,7 @@ def violation(load):
 
 
 def line(step, steps, seed, factors, tokens_per_step):
-    dice, seeded = np.random.default_rng((seed, step)), np.random.default_rng(seed)
+    dice, seeded = np.random.default_rng((seed, step, *(int(1e4 * each) for each in factors))), np.random.default_rng(seed)
     load = shares(np.random.default_rng(seed), factors, step / steps) * dice.uniform(0.9, 1.1, (len(LAYERS), EXPERTS))
     loss = 1.9 + 3.6 * np.exp(-step / (0.12 * steps)) + 0.6 * sum(factors) + seeded.normal(0, 0.02)
     groups = load.reshape(len(LAYERS), DEVICES, -1).sum(-1)

@@ -20,8 +20,8 @@ DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device g
 TABLE = (
     HELD_OUT, MAX_VIO, DEVICE_VIO,
     Column("devices_per_token", "devices per token", 2, "device groups that a token's experts lie on, mean over layers"),
-    Column("mb_per_token", "MB per token", 4, "bytes sent between ranks, forward and backward; 0 on one rank"),
-    Column("drop_rate", "dropped, %", 1, "chosen (token, expert) pairs that were dropped", 100.0),
+    Column("mb_per_token", "MB per token", 5, "bytes sent between ranks, forward and backward; 0 on one rank"),
+    Column("drop_rate", "dropped,\u00a0%", 1, "chosen (token, expert) pairs that were dropped", 100.0),
     Column("dead", "dead experts", 1, "experts that no token of a step chose, sum over layers"),
     Column("tokens_per_second", "tokens/s", 0, "median over all steps"),
 )

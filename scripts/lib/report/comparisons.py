@@ -54,6 +54,14 @@ def factor_lines(study, summaries):
             if len(members) > 2]
 
 
+def text_places(spots):
+    """{name: (x, y)} -> where a mark's name stands: the upper half above, the others below, left and right in turn."""
+    middle = sorted(y for _, y in spots.values())[len(spots) // 2]
+    lower = sorted((x, name) for name, (x, y) in spots.items() if y < middle)
+    below = {name: f"bottom {'left' if index % 2 == 0 else 'right'}" for index, (_, name) in enumerate(lower)}
+    return {name: below.get(name, "top center") for name in spots}
+
+
 def front_figure(study, summaries, styles, column):
     """Loss against violation, a mark a variant with one standard deviation over seeds."""
     by_name, data = {summary.variant: summary for summary in summaries}, []
@@ -62,11 +70,12 @@ def front_figure(study, summaries, styles, column):
                      "x": [by_name[name].mean(column.name) for name in names], "showlegend": False,
                      "y": [by_name[name].mean(HELD_OUT.name) for name in names],
                      "line": {"color": "@muted", "dash": "dot", "width": 1.5}})
+    places = text_places({name: (each.mean(column.name), each.mean(HELD_OUT.name)) for name, each in by_name.items()})
     for name, summary in by_name.items():
         style = styles[name]
         spread = {axis: summary.deviation(each.name) for axis, each in (("x", column), ("y", HELD_OUT))}
         data.append({"type": "scatter", "mode": "markers+text", "name": name, "variant": name, "text": [name],
-                     "textposition": "top center", "showlegend": False, "cliponaxis": False,
+                     "textposition": places[name], "showlegend": False, "cliponaxis": False,
                      "x": [summary.mean(column.name)], "y": [summary.mean(HELD_OUT.name)],
                      **{f"error_{axis}": {"type": "data", "array": [0 if value != value else value], "thickness": 1.2,
                                           "color": f"{style['color']}/0.6", "width": 3} for axis, value in spread.items()},
@@ -79,19 +88,24 @@ def front_figure(study, summaries, styles, column):
                        "yaxis": {"title": {"text": "held-out loss"}}}}
 
 
-def bars(identity, title, x, rows, unit, x_title, styles, names=None):
-    """rows: {variant: one row of values a seed}. The mean as a bar, from least to largest as a whisker."""
+def bars(identity, title, rows, unit, x_title, styles):
+    """rows: {variant: one row of values a seed}. The mean as a bar, from least to largest as a whisker.
+
+    Rows of one number stand over their variant's name, longer ones over 0, 1, ... with a legend.
+    """
     data = []
     for name, values in rows.items():
         values = np.array(values, dtype=float)
-        mean = values.mean(0)
-        data.append({"type": "bar", "name": name, "variant": name, "x": names or x, "y": mean.tolist(),
-                     "marker": {"color": styles[name]["color"]}, "showlegend": False,
+        mean, alone = values.mean(0), values.shape[1] == 1
+        data.append({"type": "bar", "name": name, "variant": name, "y": mean.tolist(),
+                     "x": [name] if alone else list(range(len(mean))),
+                     "marker": {"color": styles[name]["color"]}, "showlegend": not alone,
                      "error_y": {"type": "data", "array": (values.max(0) - mean).tolist(), "thickness": 1.2, "width": 2,
                                  "arrayminus": (mean - values.min(0)).tolist(), "symmetric": False, "color": "@muted"},
                      "hovertemplate": "%{y:.3f}<extra>" + name + "</extra>"})
     return {"id": identity, "title": title, "data": data,
-            "layout": {"barmode": "group", "xaxis": {"title": {"text": x_title}, "dtick": 1 if x else None},
+            "layout": {"barmode": "overlay" if alone else "group", "xaxis": {"title": {"text": x_title}, "dtick": 1},
+                       "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}, "bargap": 0.35,
                        "yaxis": {"title": {"text": unit}, "rangemode": "tozero"}}}
 
 
@@ -100,11 +114,9 @@ def visits_figure(runs, styles):
     for run in runs:
         if run.routing and run.routing.visits_SLV.shape[2]:
             rows.setdefault(run.variant, []).append(visit_share(run.routing, TAIL))
-    devices = {len(row) for values in rows.values() for row in values}
-    if len(devices) != 1:
+    if len({len(row) for values in rows.values() for row in values}) != 1:
         return None
-    return bars("visits", "Device groups a token visits, end of training", list(range(devices.pop())), rows,
-                "share of tokens and layers", "device groups", styles)
+    return bars("visits", "End of training", rows, "share of tokens and layers", "device groups", styles)
 
 
 def specialisation_figure(runs, styles):
@@ -115,10 +127,8 @@ def specialisation_figure(runs, styles):
             rows.setdefault(run.variant, []).append([value])
     if not rows:
         return None
-    figure = bars("specialisation", "How differently the domains choose their experts", None, rows,
-                  "0: alike, 1: apart", "", styles, names=["all layers"])
-    figure["layout"]["xaxis"] = {"showticklabels": False}
-    return figure
+    return bars("specialisation", "How differently the domains choose their experts", rows, "0: alike, 1: apart", "",
+                styles)
 
 
 def figures(study, runs, summaries, styles, inert):

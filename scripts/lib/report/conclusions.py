@@ -31,23 +31,35 @@ def interval(difference, digits):
     return f"{shown(difference.low, digits, True)} to {shown(difference.high, digits, True)}"
 
 
-def judged(summary, column, count, baseline):
-    """A sentence, and whether it says that there is a difference."""
-    difference, digits = summary.differences[column.name], column.digits
-    pairs = f"{len(difference.values)} pairs"
-    if not difference.excludes_zero:
-        return False, (f"{capital(column.title)}, {summary.variant} against {baseline}: no difference is shown "
-                       f"(95 % interval {interval(difference, digits)}, {pairs}). That is not evidence that they are "
-                       "equal: every difference inside the interval remains possible.")
-    verb = "lower" if difference.mean < 0 else "higher"
-    text = (f"{capital(column.title)} is {verb} with {summary.variant} than with {baseline}: by "
-            f"{shown(abs(difference.mean), digits)} (95 % interval {interval(difference, digits)}, {pairs}).")
-    corrected = difference.at(1 - (1 - CONFIDENCE) / count)
-    if corrected.excludes_zero:
-        return True, text + (f" It also holds when corrected for {count} comparisons of {column.title}."
-                             if count > 1 else "")
-    return True, text + (f" Corrected for {count} comparisons of {column.title} the interval, {interval(corrected, digits)}, includes 0: "
-                         "a hint, to be confirmed with more seeds.")
+def corrected(difference, count):
+    return difference.at(1 - (1 - CONFIDENCE) / count)
+
+
+def told(column, summary):
+    difference = summary.differences[column.name]
+    return (f"{summary.variant} by {shown(difference.mean, column.digits, True)} "
+            f"(95 % interval {interval(difference, column.digits)})")
+
+
+def differing(column, found, count, baseline):
+    """Which variants differ, and for which of them that outlasts the correction for many comparisons."""
+    text = f"{capital(column.title)} differs from that of {baseline}: {', '.join(told(column, each) for each in found)}."
+    if count < 2:
+        return text
+    holds = [each.variant for each in found if corrected(each.differences[column.name], count).excludes_zero]
+    hints = [each.variant for each in found if each.variant not in holds]
+    if not hints:
+        return text + f" This also holds when corrected for {count} comparisons."
+    if not holds:
+        return text + (f" Corrected for {count} comparisons every interval includes 0: hints, to be confirmed with more "
+                       "seeds.")
+    return text + f" Corrected for {count} comparisons it holds for {', '.join(holds)}; for {', '.join(hints)} it is a hint."
+
+
+def undecided(column, found, baseline):
+    told_all = ", ".join(f"{each.variant} ({interval(each.differences[column.name], column.digits)})" for each in found)
+    return (f"{capital(column.title)}: no difference to {baseline} is shown for {told_all}. That is not evidence of "
+            "equality: every difference inside these 95 % intervals remains possible.")
 
 
 def about_seeds(summaries, inert):
@@ -92,10 +104,14 @@ def about_floor(summaries, floor):
 def conclude(study, runs, summaries, inert, floor):
     result = Conclusions([], [])
     found = comparisons(summaries, inert)
-    for summary, column in found:
-        family = sum(other is column for _, other in found)
-        differs, text = judged(summary, column, family, study["baseline"])
-        (result.may if differs else result.may_not).append(text)
+    for column in JUDGED:
+        judged = [summary for summary, other in found if other is column]
+        clear = [summary for summary in judged if summary.differences[column.name].excludes_zero]
+        unclear = [summary for summary in judged if summary not in clear]
+        if clear:
+            result.may.append(differing(column, clear, len(judged), study["baseline"]))
+        if unclear:
+            result.may_not.append(undecided(column, unclear, study["baseline"]))
     for name in inert:
         result.may.append(f"{name} is an inert switch: its losses are bit for bit those of {study['baseline']}, for every "
                           "seed. What it sets has no effect here, so it is left out of the comparisons.")

@@ -41,12 +41,12 @@ def floor_line(value):
 
 
 def figure(identity, title, unit, by_variant, x, styles, floor=None):
-    """None where no run tells this number. The scale leaves out the first tenth of training, which is steep."""
+    """None where no run tells this number. The scale leaves out the first quarter of training, which is steep."""
     data = [trace for name, rows in by_variant.items() if not np.isnan(rows).all()
             for trace in traces(name, x, rows, styles[name])]
     if not data:
         return None
-    late = np.concatenate([np.ravel(rows[:, -(-rows.shape[1] // 10):]) for rows in by_variant.values()])
+    late = np.concatenate([np.ravel(rows[:, rows.shape[1] // 4:]) for rows in by_variant.values()])
     low, high = np.nanmin(late), np.nanmax(late)
     if floor is not None:
         low, high = min(low, floor), max(high, floor)

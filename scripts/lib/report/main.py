@@ -26,7 +26,7 @@ class Content:
     keys: tuple      # header, rows
     figures: list    # each with id, title, section, data, layout
     routing: list
-    colors: dict     # variant -> CSS variable
+    styles: dict     # variant -> its colour, dash and marker
 
 
 def content_of(directory):
@@ -39,7 +39,7 @@ def content_of(directory):
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
     return Content(study, runs, found, inert, guards.unfinished(study, runs), conclude(study, runs, found, inert, floor),
                    tables.result_rows(found, inert, floor), tables.configuration_rows(study, found), figures,
-                   routing_data.of_runs(runs), {name: style["color"].lstrip("@") for name, style in look.items()})
+                   routing_data.of_runs(runs), look)
 
 
 def write(path, text):

@@ -31,7 +31,7 @@
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
   const draw = (id, traces, layout, height) => {
-    const place = document.getElementById(id);
+    const place = document.getElementById("plot-" + id);
     if (height) place.style.height = height + "px";
     Plotly.react(place, painted(traces), layoutOf(layout, height), options);
   };

@@ -41,7 +41,7 @@ def result_section(content):
                if summary.differences and summary.differences[HELD_OUT.name].excludes_zero}
     classes |= {(number, 0): "floor" for number, row in enumerate(rows) if number >= len(content.summaries)}
     return html.section("results", "Results", html.table("table-results", "results", header, rows, classes,
-                                                         content.colors),
+                                                         content.styles),
                         note="Mean ± standard deviation over seeds. Differences are paired by seed and given with a 95 % "
                              "t interval, bold where it excludes 0. Loads and traffic: mean over the last 20 % of steps.")
 
@@ -103,8 +103,8 @@ def sections(content):
                          "A mark is the mean over seeds, a bar its 95 % interval, a tick one seed.")
     yield figure_section(content, "curves", "Over training",
                          "Lines are means over seeds, bands reach from the least to the largest seed; neighbouring steps "
-                         "are averaged. The vertical scale leaves out the first tenth of training. Dotted: what perfectly "
-                         "random routing would show.", html.chips(content.colors))
+                         "are averaged. The vertical scale leaves out the first quarter of training. Dotted: what perfectly "
+                         "random routing would show.", html.chips(content.styles))
     yield figure_section(content, "front", "Loss and balance",
                          "End of training; bars are one standard deviation over seeds. Dotted lines join variants that "
                          "differ in one balance factor alone.")

@@ -61,7 +61,7 @@ def difference_cell(summary, inert):
 
 def result_rows(summaries, inert, floor):
     """Header, then a row a variant, then the noise floor where it is known. The header's second line is the unit."""
-    header = ["variant", "seeds", HELD_OUT.title, "difference [95 %]", *(column.title for column in TABLE[1:])]
+    header = ["variant", "seeds", HELD_OUT.title, "difference [95\u00a0%]", *(column.title for column in TABLE[1:])]
     rows = [[summary.variant, str(len(summary.seeds)), cell(summary, HELD_OUT), difference_cell(summary, inert),
              *(cell(summary, column) for column in TABLE[1:])] for summary in summaries]
     if floor:
