@@ -83,7 +83,8 @@ class PageTest(unittest.TestCase):
         self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), width)
         outside = page.evaluate("""[...document.querySelectorAll('h1,h2,p,li,figure,.plot,.scroll,.card,button,select')]
             .filter(each => !each.closest('.chips'))
-            .filter(each => each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))""")
+            .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
+            .map(each => each.outerHTML.slice(0, 80))""")
         self.assertEqual(outside, [])
         drawn = page.evaluate("""[...document.querySelectorAll('.plot')].map(each => [each.id,
             each.querySelector('.main-svg').getBoundingClientRect().width, each.getBoundingClientRect().width])""")
@@ -96,7 +97,8 @@ class PageTest(unittest.TestCase):
             for scheme in BACKGROUND:
                 with self.subTest(width=width, scheme=scheme), self.page(width, scheme) as page:
                     self.check_layout(page)
-                    self.assertEqual(page.evaluate("getComputedStyle(document.body).backgroundColor"), BACKGROUND[scheme])
+                    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                    self.assertEqual(background, BACKGROUND[scheme])
 
     def test_the_table_tells_the_numbers_of_the_csv(self):
         with self.page() as page:
@@ -108,7 +110,8 @@ class PageTest(unittest.TestCase):
             self.assertEqual(seeds, told["seeds"])
             for column, cell in zip(TABLE, (loss, *others)):
                 mean, deviation = (float(told[f"{column.name}_{what}"]) * column.factor for what in ("mean", "sd"))
-                self.assertEqual(cell, f"{mean:,.{column.digits}f} ± {deviation:,.{column.digits}f}", (name, column.name))
+                wanted = f"{mean:,.{column.digits}f} ± {deviation:,.{column.digits}f}"
+                self.assertEqual(cell, wanted, (name, column.name))
             if name != "none":
                 mean, low, high = (float(told[f"held_out_loss_{what}"]) for what in ("difference", "low", "high"))
                 self.assertEqual(difference, f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]")

@@ -26,7 +26,8 @@ class MadeUpTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def write(self, **options):
-        return made_up.write_study(self.folder, **{"variants": TWO, "seeds": (1, 2), "steps": 20, "routing": False} | options)
+        small = {"variants": TWO, "seeds": (1, 2), "steps": 20, "routing": False}
+        return made_up.write_study(self.folder, **small | options)
 
     def report(self):
         return script("report", self.folder, self.folder)
@@ -86,7 +87,8 @@ class GuardTest(MadeUpTest):
 class ArithmeticTest(MadeUpTest):
 
     def test_quantiles_are_those_of_the_tables(self):
-        for freedom, value in ((1, 12.7062047), (2, 4.30265273), (4, 2.77644511), (30, 2.04227246), (10**6, 1.95996635)):
+        for freedom, value in ((1, 12.7062047), (2, 4.30265273), (4, 2.77644511), (30, 2.04227246),
+                               (10**6, 1.95996635)):
             self.assertAlmostEqual(quantile(0.95, freedom), value, delta=2e-7 * value)
         self.assertAlmostEqual(quantile(0.99, 2), 9.92484320, delta=1e-7)
 
@@ -97,7 +99,8 @@ class ArithmeticTest(MadeUpTest):
         self.assertAlmostEqual(statistics.bits_per_byte(sources), 2.5)
 
     def test_differences_are_paired_by_seed(self):
-        difference = statistics.paired({1: {"x": 5.0}, 3: {"x": 6.0}}, {1: {"x": 4.0}, 2: {"x": 100.0}, 3: {"x": 4.0}}, "x")
+        numbers, baseline = {1: {"x": 5.0}, 3: {"x": 6.0}}, {1: {"x": 4.0}, 2: {"x": 100.0}, 3: {"x": 4.0}}
+        difference = statistics.paired(numbers, baseline, "x")
         self.assertEqual(difference.values, [1.0, 2.0])
         self.assertAlmostEqual(difference.high, 1.5 + 12.7062047 * 0.5, places=6)
         self.assertFalse(difference.excludes_zero)
@@ -114,8 +117,8 @@ class ArithmeticTest(MadeUpTest):
     def test_specialisation_reaches_from_alike_to_apart(self):
         alike, apart = ([[[[3, 1, 0, 0]], [[6, 2, 0, 0]]]], [[[[3, 1, 0, 0]], [[0, 0, 5, 5]]]])
         for domains, value in ((alike, 0), (apart, 1)):
-            self.assertAlmostEqual(routing.specialisation(self.routing_of([[[1, 1, 1, 1]]], domains=np.array(domains)), 0.2),
-                                   value)
+            found = self.routing_of([[[1, 1, 1, 1]]], domains=np.array(domains))
+            self.assertAlmostEqual(routing.specialisation(found, 0.2), value)
 
     def test_a_device_s_share_is_that_of_its_neighbouring_experts(self):
         self.assertEqual(routing.device_share_SLD(self.routing_of([[[1, 2, 3, 4]]])).tolist(), [[[0.3, 0.7]]])
@@ -150,13 +153,14 @@ class ConclusionTest(MadeUpTest):
     def test_equal_runs_but_for_noise_are_not_called_different_nor_equal(self):
         self.write(seeds=(1, 2, 3))
         for seed, shift in ((1, 0.01), (2, -0.01), (3, 0.0)):
-            shutil.copy(self.folder / f"none/seed-{seed}/metrics.jsonl", self.folder / f"expert/seed-{seed}/metrics.jsonl")
+            shutil.copy(self.folder / f"none/seed-{seed}/metrics.jsonl", self.folder / f"expert/seed-{seed}")
             self.rewrite(f"expert/seed-{seed}", lambda line: "eval" in line and line["eval"]["held"].update(
                 loss=line["eval"]["held"]["loss"] + shift) or None)
         study, runs = read_study(self.folder)
         result = conclusions.conclude(study, runs, statistics.summaries(study, runs), [], {})
         self.assertEqual(result.may, [])
-        self.assertIn("Held-out loss: no difference to none is shown for expert (−0.0248 to +0.0248)", result.may_not[0])
+        self.assertIn("Held-out loss: no difference to none is shown for expert (−0.0248 to +0.0248)",
+                      result.may_not[0])
         self.assertIn("not evidence of equality", result.may_not[0])
 
     def test_many_comparisons_widen_the_interval(self):

@@ -31,7 +31,8 @@ class StrictnessTest(StudyTest):
 
     def test_what_the_study_sets_is_not_a_variant_s_to_set(self):
         self.refused("run.seed: is set by the study's own seeds", "run.resume: cannot be part of a study",
-                     "expert: must be a dotted key", variants={"none": {"run.seed": 3, "run.resume": "never", "expert": 1}})
+                     "expert: must be a dotted key",
+                     variants={"none": {"run.seed": 3, "run.resume": "never", "expert": 1}})
         self.refused("drop.capacity is also an axis of the grid", grid={"drop.capacity": [1, 2]},
                      variants={"none": {"drop.capacity": 1}})
 

@@ -62,13 +62,16 @@ class StudyEndToEndTest(StudyTest):
     def check_results(self):
         """Each number again, from metrics.jsonl alone. The t quantile for two pairs is 12.706."""
         told = rows(self.folder / "runs/studies/tiny/results.csv")
+        def mean_of(group, key):
+            return lambda lines: statistics.fmean(line[group][key] for line in tail(lines))
+
         numbers = {
             "held_out_loss": lambda lines: lines[-1]["eval"]["held"]["loss"],
-            "max_vio": lambda lines: statistics.fmean(line["load"]["max_vio"] for line in tail(lines)),
-            "device_vio": lambda lines: statistics.fmean(line["load"]["device_vio"] for line in tail(lines)),
-            "dead": lambda lines: statistics.fmean(line["load"]["dead"] for line in tail(lines)),
-            "devices_per_token": lambda lines: statistics.fmean(line["traffic"]["devices_per_token"] for line in tail(lines)),
-            "drop_rate": lambda lines: statistics.fmean(line["drop"]["rate"] for line in tail(lines)),
+            "max_vio": mean_of("load", "max_vio"),
+            "device_vio": mean_of("load", "device_vio"),
+            "dead": mean_of("load", "dead"),
+            "devices_per_token": mean_of("traffic", "devices_per_token"),
+            "drop_rate": mean_of("drop", "rate"),
             "mb_per_token": lambda lines: sum(line["traffic"]["bytes"] for line in tail(lines)) / 1e6
             / (lines[-1]["tokens"] - lines[-1 - len(tail(lines))]["tokens"]),
             "tokens_per_second": lambda lines: statistics.median(line["tokens_per_second"] for line in lines)}

@@ -47,14 +47,15 @@ def print_plan(runs, jobs):
         print(f"{run.label:{width}}  {state(run):8}  {run.parameters['total']:12,}  {run.parameters['active']:12,}  "
               f"{run.tokens:13,}  {time:8}  {run.hash}")
     measured = f"at {pace:,.0f} tokens/s a run, as measured" if pace else "no run has been timed yet"
-    print(f"{len(runs)} runs, {jobs} at a time; time left: {estimate.spoken(estimate.seconds_left(runs, jobs))} ({measured})")
+    left = estimate.spoken(estimate.seconds_left(runs, jobs))
+    print(f"{len(runs)} runs, {jobs} at a time; time left: {left} ({measured})")
 
 
 def note_threads(runs, jobs, ranks):
     threads, cores = runs[0].threads, os.cpu_count() or 1
     wanted = jobs * ranks * (int(threads) if threads.isdigit() else cores if jobs > 1 else 1)
     if wanted > cores:
-        say(f"note: {jobs} runs x {ranks} ranks x {threads} threads on {cores} cores; run.threads or --jobs may be smaller")
+        say(f"note: {jobs} runs x {ranks} ranks x {threads} threads on {cores} cores; lower run.threads or --jobs")
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ class Run:
 
 
 def overrides(study, point, seed, name=None):
-    own = {"run.name": name or f"seed-{seed}", "run.directory": str(study.directory / point.name), "run.seed": str(seed)}
+    own = {"run.name": name or f"seed-{seed}", "run.directory": str(study.directory / point.name),
+           "run.seed": str(seed)}
     changes = {key: setting.value for key, setting in point.settings.items()}
     return [f"{key}={value}" for key, value in (own | changes).items()]
 
@@ -69,8 +70,8 @@ def check_distinct(study, firsts):
     for point, run in zip(study.points, firsts):
         twin = seen.setdefault(run.hash, point)
         if twin is not point:
-            raise BadInput(f"{study.path}:{point.line}: variants {twin.name} and {point.name} are the same configuration",
-                           "remove one of them")
+            raise BadInput(f"{study.path}:{point.line}: variants {twin.name} and {point.name} are the same "
+                           "configuration", "remove one of them")
 
 
 def check_comparable(study, firsts):

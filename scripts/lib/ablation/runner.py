@@ -26,8 +26,8 @@ class Job:
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(run.command)}\n".encode())
             log.flush()
-            self.process = subprocess.Popen(run.command, env=program.environment(), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(run.command, env=program.environment(), stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def stop(self):
         """dsmoe saves and ends; mpirun hands SIGUSR1 on to the ranks, where SIGTERM would kill them."""

@@ -19,7 +19,8 @@ MAX_VIO = Column("max_vio", "MaxVio", 3, "(largest load − mean load) / mean lo
 DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device groups")
 TABLE = (
     HELD_OUT, MAX_VIO, DEVICE_VIO,
-    Column("devices_per_token", "devices per token", 2, "device groups that a token's experts lie on, mean over layers"),
+    Column("devices_per_token", "devices per token", 2, "device groups that a token's experts lie on, mean over "
+           "layers"),
     Column("mb_per_token", "MB per token", 5, "bytes sent between ranks, forward and backward; 0 on one rank"),
     Column("drop_rate", "dropped,\u00a0%", 1, "chosen (token, expert) pairs that were dropped", 100.0),
     Column("dead", "dead experts", 1, "experts that no token of a step chose, sum over layers"),

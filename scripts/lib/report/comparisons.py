@@ -29,13 +29,15 @@ def difference_figure(summaries, styles, inert, column, title):
         data.append(points(difference.values, summary.variant, style, summary.variant))
         data.append({"type": "scatter", "mode": "markers", "x": [difference.mean], "y": [summary.variant],
                      "name": summary.variant, "showlegend": False,
-                     "error_x": {"type": "data", "array": [width], "color": style["color"], "thickness": 2.5, "width": 7},
+                     "error_x": {"type": "data", "array": [width], "color": style["color"], "thickness": 2.5,
+                                 "width": 7},
                      "marker": {"color": style["color"], "symbol": style["symbol"], "size": 10},
                      "hovertemplate": f"%{{x:+.4f}} ± {width:.4f}<extra>{summary.variant}</extra>"})
     if not data:
         return None
     names = [summary.variant for summary in shown][::-1]
-    zero = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0, "line": {"color": "@muted", "width": 1.5}}
+    zero = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0,
+            "line": {"color": "@muted", "width": 1.5}}
     return {"id": f"difference-{column.name.replace('_', '-')}", "title": title, "data": data,
             "height": 130 + 42 * len(names),
             "layout": {"xaxis": {"title": {"text": "variant − baseline"}}, "shapes": [zero],
@@ -77,8 +79,9 @@ def front_figure(study, summaries, styles, column):
         data.append({"type": "scatter", "mode": "markers+text", "name": name, "variant": name, "text": [name],
                      "textposition": places[name], "showlegend": False, "cliponaxis": False,
                      "x": [summary.mean(column.name)], "y": [summary.mean(HELD_OUT.name)],
-                     **{f"error_{axis}": {"type": "data", "array": [0 if value != value else value], "thickness": 1.2,
-                                          "color": f"{style['color']}/0.6", "width": 3} for axis, value in spread.items()},
+                     **{f"error_{axis}": {"type": "data", "array": [0 if value != value else value], "width": 3,
+                                          "color": f"{style['color']}/0.6", "thickness": 1.2}
+                        for axis, value in spread.items()},
                      "marker": {"color": style["color"], "symbol": style["symbol"], "size": 11},
                      "hovertemplate": f"{column.title} %{{x:.3f}}<br>loss %{{y:.4f}}<extra>{name}</extra>"})
     if any(summary.mean(column.name) != summary.mean(column.name) for summary in summaries):

@@ -43,7 +43,8 @@ def told(column, summary):
 
 def differing(column, found, count, baseline):
     """Which variants differ, and for which of them that outlasts the correction for many comparisons."""
-    text = f"{capital(column.title)} differs from that of {baseline}: {', '.join(told(column, each) for each in found)}."
+    text = f"{capital(column.title)} differs from that of {baseline}: "
+    text += ", ".join(told(column, each) for each in found) + "."
     if count < 2:
         return text
     holds = [each.variant for each in found if corrected(each.differences[column.name], count).excludes_zero]
@@ -51,9 +52,10 @@ def differing(column, found, count, baseline):
     if not hints:
         return text + f" This also holds when corrected for {count} comparisons."
     if not holds:
-        return text + (f" Corrected for {count} comparisons every interval includes 0: hints, to be confirmed with more "
-                       "seeds.")
-    return text + f" Corrected for {count} comparisons it holds for {', '.join(holds)}; for {', '.join(hints)} it is a hint."
+        return text + (f" Corrected for {count} comparisons every interval includes 0: hints, to be confirmed with "
+                       "more seeds.")
+    return text + (f" Corrected for {count} comparisons it holds for {', '.join(holds)}; for {', '.join(hints)} it is "
+                   "a hint.")
 
 
 def undecided(column, found, baseline):
@@ -80,15 +82,15 @@ def about_seeds(summaries, inert):
 
 def about_chance(count):
     expected = count * (1 - CONFIDENCE)
-    return (f"{count} intervals are judged. If nothing differed at all, about {expected:.1f} of them would still exclude 0 "
-            "by chance. The corrected intervals (Bonferroni, over the variants, for each quantity) allow for it.")
+    return (f"{count} intervals are judged. If nothing differed at all, about {expected:.1f} of them would still "
+            "exclude 0 by chance. The corrected intervals (Bonferroni, over the variants, for each quantity) allow for it.")
 
 
 def about_scope(study, runs):
     active = {variant["parameters"]["active"] for variant in study["variants"].values()}
     sizes = " to ".join(short(size) for size in sorted({min(active), max(active)}))
-    return (f"These are models of {sizes} active parameters after {short(runs[0].tokens)} tokens. Whether an order holds "
-            "for larger models, longer training, other data or other factors is not shown here.")
+    return (f"These are models of {sizes} active parameters after {short(runs[0].tokens)} tokens. Whether an order "
+            "holds for larger models, longer training, other data or other factors is not shown here.")
 
 
 def about_floor(summaries, floor):
@@ -98,7 +100,7 @@ def about_floor(summaries, floor):
     if not even:
         return []
     return [f"MaxVio of {', '.join(even)} is within a quarter of what perfectly random routing shows "
-            f"({shown(random, MAX_VIO.digits)}): a further gain in balance could hardly be measured in one step's batch."]
+            f"({shown(random, MAX_VIO.digits)}): a further gain could hardly be measured in one step's batch."]
 
 
 def conclude(study, runs, summaries, inert, floor):
@@ -113,23 +115,24 @@ def conclude(study, runs, summaries, inert, floor):
         if unclear:
             result.may_not.append(undecided(column, unclear, study["baseline"]))
     for name in inert:
-        result.may.append(f"{name} is an inert switch: its losses are bit for bit those of {study['baseline']}, for every "
-                          "seed. What it sets has no effect here, so it is left out of the comparisons.")
+        result.may.append(f"{name} is an inert switch: its losses are bit for bit those of {study['baseline']}, for "
+                          "every seed. What it sets has no effect here, so it is left out of the comparisons.")
     result.may += about_floor(summaries, floor)
     result.may_not.append(about_seeds(summaries, inert))
     if len(found) > 1:
         result.may_not.append(about_chance(len(found)))
     if len(summaries) > 2:
-        result.may_not.append(f"Variants were compared with {study['baseline']}, not with one another: that one excludes 0 "
-                              "and another does not is no difference between the two.")
+        result.may_not.append(f"Variants were compared with {study['baseline']}, not with one another: that one "
+                              "excludes 0 and another does not is no difference between the two.")
     result.may_not.append(about_scope(study, runs))
     result.may_not.append("The intervals take differences between seeds to be about normal, which so few cannot show.")
     return result
 
 
 def noise_floor(runs):
-    """The mean over runs of what perfectly random routing would show; {} where no run tells it."""
+    """What perfectly random routing would show, where the runs agree on it within a tenth; their mean."""
     floors = [run.noise_floor for run in runs if run.noise_floor]
     keys = dict.fromkeys(key for floor in floors for key in floor)
     values = {key: [floor[key] for floor in floors if isinstance(floor.get(key), (int, float))] for key in keys}
-    return {key: math.fsum(found) / len(found) for key, found in values.items() if found}
+    return {key: math.fsum(found) / len(found) for key, found in values.items()
+            if found and max(found) <= 1.1 * min(found) + 1e-9}

@@ -40,46 +40,53 @@ def floor_line(value):
                              "text": "random routing", "showarrow": False, "font": {"color": "@muted", "size": 11}}]}
 
 
-def figure(identity, title, unit, by_variant, x, styles, floor=None):
-    """None where no run tells this number. The scale leaves out the first quarter of training, which is steep."""
-    data = [trace for name, rows in by_variant.items() if not np.isnan(rows).all()
-            for trace in traces(name, x, rows, styles[name])]
-    if not data:
-        return None
-    late = np.concatenate([np.ravel(rows[:, rows.shape[1] // 4:]) for rows in by_variant.values()])
+def scale(rows, floor):
+    """From least to largest over training but its first quarter, which is steep."""
+    late = np.concatenate([np.ravel(each[:, each.shape[1] // 4:]) for each in rows])
     low, high = np.nanmin(late), np.nanmax(late)
     if floor is not None:
         low, high = min(low, floor), max(high, floor)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
-    layout = {"yaxis": {"title": {"text": unit}, "range": [float(low - pad), float(high + pad)]},
+    return [float(low - pad), float(high + pad)]
+
+
+def figure(identity, title, unit, curves, styles, floor=None):
+    """curves: {variant: (tokens seen, a row a seed)}. None where no run tells this number."""
+    told = {name: (x, rows) for name, (x, rows) in curves.items() if not np.isnan(rows).all()}
+    if not told:
+        return None
+    layout = {"yaxis": {"title": {"text": unit}, "range": scale([rows for _, rows in told.values()], floor)},
               "xaxis": {"title": {"text": "tokens seen"}, "tickformat": "~s"}, "showlegend": False}
-    return {"id": identity, "title": title, "data": data,
-            "layout": layout | (floor_line(floor) if floor is not None else {})}
+    return {"id": identity, "title": title, "layout": layout | (floor_line(floor) if floor is not None else {}),
+            "data": [trace for name, (x, rows) in told.items() for trace in traces(name, x, rows, styles[name])]}
 
 
-def by_variant(runs, rows_of):
+def by_variant(runs, x_of, row_of):
+    """The seeds of a variant take the same steps; variants may differ in the size of theirs."""
     grouped = {}
     for run in runs:
-        grouped.setdefault(run.variant, []).append(rows_of(run))
-    return {name: np.stack(rows) for name, rows in grouped.items()}
+        grouped.setdefault(run.variant, []).append(run)
+    return {name: (np.array(x_of(members[0]), dtype=float), np.array([row_of(run) for run in members], dtype=float))
+            for name, members in grouped.items()}
 
 
 def evaluation_figure(runs, styles, held_out):
-    x = np.array([tokens for tokens, _ in runs[0].evaluations], dtype=float)
-    if len(x) < 2 or any([tokens for tokens, _ in run.evaluations] != list(x) for run in runs):
+    if any(len(run.evaluations) < 2 for run in runs):
         return None
-    rows = by_variant(runs, lambda run: [held_out(evaluation) for _, evaluation in run.evaluations])
-    return figure("held-out", "Held-out loss", "nats per token", rows, x, styles)
+    curves = by_variant(runs, lambda run: [tokens for tokens, _ in run.evaluations],
+                        lambda run: [held_out(evaluation) for _, evaluation in run.evaluations])
+    return figure("held-out", "Held-out loss", "nats per token", curves, styles)
+
+
+def step_figure(runs, styles, floor, name, unit, key, title):
+    curves = by_variant(runs, lambda run: windows(run.series["tokens"]), lambda run: windows(run.series[name]))
+    if name in ("drop_rate", "dead") and not any(np.nanmax(rows, initial=0) for _, rows in curves.values()):
+        return None
+    return figure(name.replace("_", "-"), title, unit, curves, styles, floor.get(key) if key else None)
 
 
 def figures(runs, styles, floor, held_out):
-    """The held-out loss, then what each step tells. Runs differ in nothing that changes their steps."""
-    x = windows(runs[0].series["tokens"])
+    """The held-out loss, then what each step tells."""
     found = [evaluation_figure(runs, styles, held_out)]
-    same = [run for run in runs if len(run.series["tokens"]) == len(runs[0].series["tokens"])]
-    for name, unit, key, title in OVER_STEPS:
-        rows = by_variant(same, lambda run: windows(run.series[name]))
-        if name in ("drop_rate", "dead") and not any(np.nanmax(values, initial=0) for values in rows.values()):
-            continue
-        found.append(figure(name.replace("_", "-"), title, unit, rows, x, styles, floor.get(key) if key else None))
+    found += [step_figure(runs, styles, floor, *each) for each in OVER_STEPS]
     return [each for each in found if each]

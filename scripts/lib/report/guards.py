@@ -26,8 +26,7 @@ def check_comparable(runs):
 
 
 def same_bits(run, other):
-    return (np.array_equal(run.series["loss"], other.series["loss"])
-            and [evaluation for _, evaluation in run.evaluations] == [evaluation for _, evaluation in other.evaluations])
+    return np.array_equal(run.series["loss"], other.series["loss"]) and run.evaluations == other.evaluations
 
 
 def inert(study, runs):

@@ -73,6 +73,10 @@ def details(title, content):
     return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
 
 
+def definitions(pairs):
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs) + "</dl>"
+
+
 def select(name, label):
     return f'<label>{label} <select id="choose-{name}" autocomplete="off"></select></label>'
 

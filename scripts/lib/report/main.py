@@ -37,7 +37,8 @@ def content_of(directory):
     figures = [{"section": "curves", **figure} for figure in curves.figures(runs, look, floor, held_out)]
     figures += [{"section": section, **figure}
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
-    return Content(study, runs, found, inert, guards.unfinished(study, runs), conclude(study, runs, found, inert, floor),
+    return Content(study, runs, found, inert, guards.unfinished(study, runs),
+                   conclude(study, runs, found, inert, floor),
                    tables.result_rows(found, inert, floor), tables.configuration_rows(study, found), figures,
                    routing_data.of_runs(runs), look)
 

@@ -66,7 +66,8 @@
   const prepare = () => {
     const run = currentRun();
     fill(chosen("seed"), data.routing.filter((each) => each.variant === run.variant).map((each) => each.seed));
-    fill(chosen("layer"), ["all", ...run.layers.keys()], ["all layers", ...run.layers.map((layer) => "layer " + layer)]);
+    const layers = run.layers.map((layer) => "layer " + layer);
+    fill(chosen("layer"), ["all", ...run.layers.keys()], ["all layers", ...layers]);
     chosen("step").max = run.steps.length - 1;
   };
 

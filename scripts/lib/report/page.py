@@ -42,8 +42,9 @@ def result_section(content):
     classes |= {(number, 0): "floor" for number, row in enumerate(rows) if number >= len(content.summaries)}
     return html.section("results", "Results", html.table("table-results", "results", header, rows, classes,
                                                          content.styles),
-                        note="Mean ± standard deviation over seeds. Differences are paired by seed and given with a 95 % "
-                             "t interval, bold where it excludes 0. Loads and traffic: mean over the last 20 % of steps.")
+                        note="Mean ± standard deviation over seeds. Differences are paired by seed, with a 95 % t "
+                             "interval, bold where it excludes 0. Loads and traffic: mean over the last 20 % of "
+                             "steps.")
 
 
 def conclusion_section(content):
@@ -77,7 +78,8 @@ def configuration_section(content):
     header, rows = content.keys
     if not rows:
         return ""
-    return html.section("configuration", "What the variants set", html.table("table-keys", "configuration", header, rows),
+    return html.section("configuration", "What the variants set",
+                        html.table("table-keys", "configuration", header, rows),
                         note="Only the keys that are not the same in all of them.")
 
 
@@ -85,13 +87,13 @@ def about_section(content):
     study = content.study
     config = "\n".join(f"{key}: {tables.value_text(value)}" for key, value in
                        study["variants"][study["baseline"]]["config"].items())
-    meanings = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in tables.definitions())
+    meanings = html.definitions(tables.definitions())
     run = {"dsmoe": study.get("git"), "base recipe": study["base"], "ranks of a run": study["ranks"],
            "processor": f"{study.get('processor')}, {study.get('cores')} logical cores", **study.get("versions", {})}
-    facts = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in run.items())
+    facts = html.definitions(run.items())
     commands = "\n".join(" ".join(entry["command"]) for entry in study["runs"])
-    return html.section("about", "How it was measured", html.details("Definitions", f"<dl>{meanings}</dl>"),
-                        html.details("Versions and hardware", f"<dl>{facts}</dl>"),
+    return html.section("about", "How it was measured", html.details("Definitions", meanings),
+                        html.details("Versions and hardware", facts),
                         html.details("Configuration of the baseline", f"<pre>{html.escape(config)}</pre>"),
                         html.details("Commands", f"<pre>{html.escape(commands)}</pre>"))
 
@@ -102,9 +104,9 @@ def sections(content):
     yield figure_section(content, "differences", "Differences to the baseline",
                          "A mark is the mean over seeds, a bar its 95 % interval, a tick one seed.")
     yield figure_section(content, "curves", "Over training",
-                         "Lines are means over seeds, bands reach from the least to the largest seed; neighbouring steps "
-                         "are averaged. The vertical scale leaves out the first quarter of training. Dotted: what perfectly "
-                         "random routing would show.", html.chips(content.styles))
+                         "Lines are means over seeds, bands reach from the least to the largest seed; neighbouring "
+                         "steps are averaged. The vertical scale leaves out the first quarter of training. Dotted: "
+                         "what perfectly random routing would show.", html.chips(content.styles))
     yield figure_section(content, "front", "Loss and balance",
                          "End of training; bars are one standard deviation over seeds. Dotted lines join variants that "
                          "differ in one balance factor alone.")

@@ -57,7 +57,8 @@ def read_lines(path):
         try:
             lines.append(json.loads(text))
         except ValueError:
-            raise BadInput(f"{path}:{row}: not a line of metrics", "remove that run's folder and run it again") from None
+            raise BadInput(f"{path}:{row}: not a line of metrics",
+                           "remove that run's folder and run it again") from None
     if not lines:
         raise BadInput(f"{path}: no steps in it", "remove that run's folder and run it again")
     return lines
