@@ -73,7 +73,7 @@ def write_routing(folder, seed, factors, steps):
         tilt = np.random.default_rng(seed + 100).uniform(0.4, 1.6, (len(DOMAINS), len(LAYERS), EXPERTS))
         alone = 0.2 + 2 * factors[2]
         visits = np.tile(np.rint(BATCH * np.array([0, alone, 1 - alone, 0, 0])), (len(LAYERS), 1))
-        save_file({"load": load, "received": load.reshape(len(LAYERS), DEVICES, -1).sum(-1) // 2,
+        save_file({"load": load, "received": load.reshape(len(LAYERS), DEVICES, -1).max(-1),
                    "devices_per_token": visits.astype(np.int64),
                    "domain_load": np.rint(load * tilt / len(DOMAINS)).astype(np.int64)},
                   folder / f"step-{step:08}.safetensors",

@@ -142,6 +142,12 @@ class PageTest(unittest.TestCase):
             self.assertNotEqual(early, late)
             page.select_option("#choose-variant", "expert")
             self.assertNotEqual(page.evaluate(cells), early)
+            shares = "document.getElementById('plot-devices').data.map(each => each.y[0]).join()"
+            pairs = page.evaluate(shares)
+            page.select_option("#choose-layer", "0")
+            of_layer = page.evaluate(shares)
+            page.select_option("#choose-count", "tokens")
+            self.assertEqual(len({pairs, of_layer, page.evaluate(shares)}), 3)
 
 
 if __name__ == "__main__":

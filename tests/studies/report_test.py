@@ -122,6 +122,8 @@ class ArithmeticTest(MadeUpTest):
 
     def test_a_device_s_share_is_that_of_its_neighbouring_experts(self):
         self.assertEqual(routing.device_share_SLD(self.routing_of([[[1, 2, 3, 4]]])).tolist(), [[[0.3, 0.7]]])
+        received = self.routing_of([[[1, 2, 3, 4]]], received_SLD=np.array([[[1, 3]]]))
+        self.assertEqual(routing.received_share_SLD(received).tolist(), [[[0.25, 0.75]]])
         visits = self.routing_of([[[1]]], visits_SLV=np.array([[[0, 3, 1]]]))
         self.assertEqual(routing.visit_share(visits, 0.2).tolist(), [0, 0.75, 0.25])
 

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import unittest
 
-from studies import OFF, StudyTest, rows, script
+from studies import OFF, ROOT, StudyTest, rows, script
 from support import environment, metrics
 
 
@@ -114,6 +114,15 @@ class StudyEndToEndTest(StudyTest):
         for number in ("48,188", "36,668", "1,536", "unknown"):
             self.assertIn(number, line)
         self.assertFalse((self.folder / "runs").exists())
+
+    def test_the_studies_that_come_with_dsmoe_can_be_run(self):
+        found = [path for path in (ROOT / "configs/studies").glob("*.yaml") if "\nvariants:" in path.read_text()]
+        self.assertTrue(found)
+        for path in found:
+            result = script("ablate", self.folder, path, "--dry-run")
+            self.assertEqual(result.code, 0, result)
+            for line in result.out.splitlines()[1:-1]:
+                self.assertLessEqual(int(line.split()[3].replace(",", "")), 500_000, line)
 
     def test_only_runs_what_matches_and_a_folder_of_another_configuration_is_refused(self):
         self.write_study()

@@ -83,7 +83,7 @@ def about_seeds(summaries, inert):
 def about_chance(count):
     expected = count * (1 - CONFIDENCE)
     return (f"{count} intervals are judged. If nothing differed at all, about {expected:.1f} of them would still "
-            "exclude 0 by chance. The corrected intervals (Bonferroni, over the variants, for each quantity) allow for it.")
+            "exclude 0 by chance. The corrected intervals (Bonferroni, per quantity, over the variants) allow for it.")
 
 
 def about_scope(study, runs):

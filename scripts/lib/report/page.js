@@ -78,7 +78,7 @@
   const drawLoad = (run) => {
     const at = Math.min(Number(chosen("step").value), run.steps.length - 1);
     chosen("step").nextElementSibling.value = "step " + run.steps[at];
-    const experts = run.load[0][0].length, devices = run.devices ? run.devices[0][0].length : 0;
+    const experts = run.load[0][0].length, devices = run.devices ? run.devices.pairs[0][0].length : 0;
     const borders = [...Array(Math.max(0, devices - 1)).keys()].map((index) => {
       const x = (index + 1) * experts / devices - 0.5;
       return { type: "line", yref: "paper", y0: 0, y1: 1, x0: x, x1: x, line: { color: "@ink", width: 1.5 } };
@@ -91,14 +91,14 @@
 
   const drawDevices = (run) => {
     if (!run.devices) return;
-    const layer = chosen("layer").value;
+    const layer = chosen("layer").value, count = chosen("count").value, steps = run.devices[count];
     const share = (step, device) => layer === "all"
       ? step.reduce((sum, row) => sum + row[device], 0) / step.length : step[Number(layer)][device];
-    const traces = run.devices[0][0].map((_, device) => ({ type: "scatter", mode: "lines", stackgroup: "all",
-      name: "group " + device, x: run.steps, y: run.devices.map((step) => share(step, device)),
+    const traces = steps[0][0].map((_, device) => ({ type: "scatter", mode: "lines", stackgroup: "all",
+      name: "group " + device, x: run.steps, y: steps.map((step) => share(step, device)),
       line: { width: 1, color: "@paper" }, fillcolor: `@c${device % 8}/0.8`, hovertemplate: "%{y:.1%}" }));
     draw("devices", traces, { hovermode: "x unified", yaxis: { range: [0, 1], tickformat: ".0%",
-      title: { text: "share of chosen pairs" } }, xaxis: { title: { text: "step" } },
+      title: { text: "share of " + chosen("count").selectedOptions[0].text } }, xaxis: { title: { text: "step" } },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 14, t: 40, b: 46 } });
   };
 
@@ -125,6 +125,7 @@
   };
   if (data.routing.length) {
     fill(chosen("variant"), [...new Set(data.routing.map((run) => run.variant))]);
+    fill(chosen("count"), ["pairs", "tokens"], ["chosen pairs", "tokens received"]);
     prepare();
     chosen("step").value = chosen("step").max;
     listen(".controls select", "change", drawRouting);

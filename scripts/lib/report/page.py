@@ -63,7 +63,8 @@ def routing_section(content):
     if not content.routing:
         return ""
     controls = ('<div class="controls">' + html.select("variant", "variant") + html.select("seed", "seed")
-                + html.select("layer", "layer of the lower plots") + html.slider("step", "training") + "</div>")
+                + html.select("layer", "layer of the lower plots")
+                + html.select("count", "device groups' share of") + html.slider("step", "training") + "</div>")
     parts = [controls, html.figure("load", "Load of each expert", "1 is a fair share; lines part the device groups")]
     lower = []
     if any("devices" in run for run in content.routing):

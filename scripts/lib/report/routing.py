@@ -63,6 +63,11 @@ def device_share_SLD(routing):
     return sums / np.maximum(sums.sum(-1, keepdims=True), 1)
 
 
+def received_share_SLD(routing):
+    """Share of the tokens sent: each (token, device group) pair once, whatever number of experts it meets there."""
+    return routing.received_SLD / np.maximum(routing.received_SLD.sum(-1, keepdims=True), 1)
+
+
 def visit_share(routing, share):
     """How often a token visits 0, 1, ... devices at the end of training, all layers together."""
     counts = routing.visits_SLV[routing.last(share)].sum((0, 1))

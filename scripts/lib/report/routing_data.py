@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .routing import device_share_SLD, domain_load_CLE
+from .routing import device_share_SLD, domain_load_CLE, received_share_SLD
 from .runs import TAIL
 
 SNAPSHOTS = 40  # of a run, evenly over training
@@ -18,13 +18,14 @@ def relative(load, axis):
 
 
 def of_run(run):
-    """One run: load[snapshot][layer][expert] over fair share, devices[snapshot][layer][device] as shares."""
+    """One run: load[snapshot][layer][expert] over fair share, devices.*[snapshot][layer][device] as shares."""
     routing = run.routing
     kept = thinned(len(routing.steps))
     found = {"variant": run.variant, "seed": run.seed, "steps": [routing.steps[index] for index in kept],
              "layers": routing.layers, "load": relative(routing.load_SLE[kept].astype(float), -1)}
     if routing.received_SLD.shape[2]:
-        found["devices"] = np.round(device_share_SLD(routing)[kept], 4).tolist()
+        found["devices"] = {name: np.round(shares(routing)[kept], 4).tolist()
+                            for name, shares in (("pairs", device_share_SLD), ("tokens", received_share_SLD))}
     if routing.domains:
         found["domains"] = routing.domains
         found["lift"] = lift_CLE(routing)
