@@ -77,14 +77,15 @@ class PageTest(unittest.TestCase):
         self.assertEqual(said, [])
         self.assertEqual([url for url in asked if not url.startswith(("data:", "blob:"))], [address])
 
-    def check_layout(self, page):
+    def check_layout(self, page, width):
         """The page is as wide as the window; what is wider scrolls in its own box; plots keep inside."""
-        width = page.evaluate("innerWidth")
+        # A phone's innerWidth grows with a page that is too wide, so it is no measure.
         self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), width)
-        outside = page.evaluate("""[...document.querySelectorAll('h1,h2,p,li,figure,.plot,.scroll,.card,button,select')]
+        outside = page.evaluate("""(width) => [...document.querySelectorAll(
+                'h1,h2,p,li,figure,.plot,.scroll,.card,button,select')]
             .filter(each => !each.closest('.chips'))
-            .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
-            .map(each => each.outerHTML.slice(0, 80))""")
+            .filter(each => each.getBoundingClientRect().right > width + 1)
+            .map(each => each.outerHTML.slice(0, 80))""", width)
         self.assertEqual(outside, [])
         drawn = page.evaluate("""[...document.querySelectorAll('.plot')].map(each => [each.id,
             each.querySelector('.main-svg').getBoundingClientRect().width, each.getBoundingClientRect().width])""")
@@ -96,7 +97,7 @@ class PageTest(unittest.TestCase):
         for width in WIDTHS:
             for scheme in BACKGROUND:
                 with self.subTest(width=width, scheme=scheme), self.page(width, scheme) as page:
-                    self.check_layout(page)
+                    self.check_layout(page, WIDTHS[width][0])
                     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
                     self.assertEqual(background, BACKGROUND[scheme])
 

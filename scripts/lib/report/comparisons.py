@@ -57,38 +57,51 @@ def factor_lines(study, summaries):
 
 
 def text_places(spots):
-    """{name: (x, y)} -> where a mark's name stands: the upper half above, the others below, left and right in turn."""
-    middle = sorted(y for _, y in spots.values())[len(spots) // 2]
-    lower = sorted((x, name) for name, (x, y) in spots.items() if y < middle)
-    below = {name: f"bottom {'left' if index % 2 == 0 else 'right'}" for index, (_, name) in enumerate(lower)}
-    return {name: below.get(name, "top center") for name in spots}
+    """{name: (x, y)} -> where a mark's name stands: away from the middle in height, towards it in width."""
+    middle, right = sorted(y for _, y in spots.values())[len(spots) // 2], max(x for x, _ in spots.values())
+
+    def place(x, y):
+        across = "left" if x > 0.6 * right else "right" if x < 0.2 * right else "center"
+        return f"{'top' if y >= middle else 'bottom'} {across}"
+
+    return {name: place(*spot) for name, spot in spots.items()}
+
+
+def line_trace(factor, names, spots):
+    return {"type": "scatter", "mode": "lines", "name": f"numbers: {factor}", "hoverinfo": "skip", "showlegend": True,
+            "x": [spots[name][0] for name in names], "y": [spots[name][1] for name in names],
+            "line": {"color": "@muted", "dash": "dot", "width": 1.5}}
+
+
+def mark_trace(summary, column, style, spot, text, place):
+    """A variant, with one standard deviation over seeds in both directions."""
+    bars = {}
+    for axis, each in (("x", column), ("y", HELD_OUT)):
+        deviation = summary.deviation(each.name)
+        bars[f"error_{axis}"] = {"type": "data", "array": [0 if deviation != deviation else deviation], "width": 3,
+                                 "color": f"{style['color']}/0.6", "thickness": 1.2}
+    return {"type": "scatter", "mode": "markers+text", "name": summary.variant, "text": [text], "textposition": place,
+            "x": [spot[0]], "y": [spot[1]], "showlegend": False, "cliponaxis": False, **bars,
+            "marker": {"color": style["color"], "symbol": style["symbol"], "size": 11},
+            "hovertemplate": f"{column.title} %{{x:.3f}}<br>loss %{{y:.4f}}<extra>{summary.variant}</extra>"}
 
 
 def front_figure(study, summaries, styles, column):
-    """Loss against violation, a mark a variant with one standard deviation over seeds."""
-    by_name, data = {summary.variant: summary for summary in summaries}, []
-    for factor, names in factor_lines(study, summaries):
-        data.append({"type": "scatter", "mode": "lines", "name": f"along {factor}", "hoverinfo": "skip",
-                     "x": [by_name[name].mean(column.name) for name in names], "showlegend": False,
-                     "y": [by_name[name].mean(HELD_OUT.name) for name in names],
-                     "line": {"color": "@muted", "dash": "dot", "width": 1.5}})
-    places = text_places({name: (each.mean(column.name), each.mean(HELD_OUT.name)) for name, each in by_name.items()})
-    for name, summary in by_name.items():
-        style = styles[name]
-        spread = {axis: summary.deviation(each.name) for axis, each in (("x", column), ("y", HELD_OUT))}
-        data.append({"type": "scatter", "mode": "markers+text", "name": name, "variant": name, "text": [name],
-                     "textposition": places[name], "showlegend": False, "cliponaxis": False,
-                     "x": [summary.mean(column.name)], "y": [summary.mean(HELD_OUT.name)],
-                     **{f"error_{axis}": {"type": "data", "array": [0 if value != value else value], "width": 3,
-                                          "color": f"{style['color']}/0.6", "thickness": 1.2}
-                        for axis, value in spread.items()},
-                     "marker": {"color": style["color"], "symbol": style["symbol"], "size": 11},
-                     "hovertemplate": f"{column.title} %{{x:.3f}}<br>loss %{{y:.4f}}<extra>{name}</extra>"})
-    if any(summary.mean(column.name) != summary.mean(column.name) for summary in summaries):
+    """Loss against violation. A variant on a line along one factor is told by that factor's value."""
+    spots = {each.variant: (each.mean(column.name), each.mean(HELD_OUT.name)) for each in summaries}
+    if any(x != x for x, _ in spots.values()):
         return None
+    lines, places, texts = factor_lines(study, summaries), text_places(spots), {name: name for name in spots}
+    if len(lines) == 1:
+        factor, names = lines[0]
+        texts |= {name: f"{study['variants'][name]['config'][factor]:g}" for name in names}
+    data = [line_trace(factor, names, spots) for factor, names in lines]
+    data += [mark_trace(each, column, styles[each.variant], spots[each.variant], texts[each.variant],
+                        places[each.variant]) for each in summaries]
     return {"id": f"front-{column.name.replace('_', '-')}", "title": f"Loss against {column.title}", "data": data,
             "layout": {"xaxis": {"title": {"text": f"{column.title} (0: even)"}, "rangemode": "tozero"},
-                       "yaxis": {"title": {"text": "held-out loss"}}}}
+                       "yaxis": {"title": {"text": "held-out loss"}}, "showlegend": len(lines) == 1,
+                       "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"}}}
 
 
 def bars(identity, title, rows, unit, x_title, styles):

@@ -20,6 +20,7 @@ class Content:
     runs: list
     summaries: list
     inert: list
+    floor: dict      # what perfectly random routing would show
     left_out: list
     conclusions: object
     results: tuple   # header, rows
@@ -37,7 +38,7 @@ def content_of(directory):
     figures = [{"section": "curves", **figure} for figure in curves.figures(runs, look, floor, held_out)]
     figures += [{"section": section, **figure}
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
-    return Content(study, runs, found, inert, guards.unfinished(study, runs),
+    return Content(study, runs, found, inert, floor, guards.unfinished(study, runs),
                    conclude(study, runs, found, inert, floor),
                    tables.result_rows(found, inert, floor), tables.configuration_rows(study, found), figures,
                    routing_data.of_runs(runs), look)

@@ -100,17 +100,20 @@ def about_section(content):
 
 
 def sections(content):
+    joined = any(trace["mode"] == "lines" for each in content.figures if each["section"] == "front"
+                 for trace in each["data"])
     yield result_section(content)
     yield conclusion_section(content)
     yield figure_section(content, "differences", "Differences to the baseline",
                          "A mark is the mean over seeds, a bar its 95 % interval, a tick one seed.")
     yield figure_section(content, "curves", "Over training",
                          "Lines are means over seeds, bands reach from the least to the largest seed; neighbouring "
-                         "steps are averaged. The vertical scale leaves out the first quarter of training. Dotted: "
-                         "what perfectly random routing would show.", html.chips(content.styles))
+                         "steps are averaged. The vertical scale leaves out the first quarter of training."
+                         + (" Dotted: what perfectly random routing would show." if content.floor else ""),
+                         html.chips(content.styles))
     yield figure_section(content, "front", "Loss and balance",
-                         "End of training; bars are one standard deviation over seeds. Dotted lines join variants that "
-                         "differ in one balance factor alone.")
+                         "End of training; bars are one standard deviation over seeds."
+                         + (" Dotted lines join variants that differ in one balance factor alone." if joined else ""))
     yield routing_section(content)
     yield figure_section(content, "visits", "Device groups a token visits", "Whiskers: least and largest seed.")
     yield figure_section(content, "specialisation", "Specialisation by domain",
