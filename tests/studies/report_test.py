@@ -1,0 +1,197 @@
+"""The report's arithmetic, its refusals and its conclusions, on made-up studies."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+import made_up
+import numpy as np
+from studies import rows, script
+
+from ablation import configuration
+from report import comparisons, conclusions, guards, routing, statistics
+from report.columns import shown
+from report.runs import read_study
+from report.student_t import quantile
+
+TWO = {"none": (0, 0, 0), "expert": (0.003, 0, 0)}
+
+
+class MadeUpTest(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="dsmoe-report-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def write(self, **options):
+        small = {"variants": TWO, "seeds": (1, 2), "steps": 20, "routing": False}
+        return made_up.write_study(self.folder, **small | options)
+
+    def report(self):
+        return script("report", self.folder, self.folder)
+
+    def rewrite(self, run, change):
+        """Passes each line of a run's metrics through change()."""
+        path = self.folder / run / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(change(line) or line) + "\n" for line in lines))
+
+    def refused(self, *words):
+        result = self.report()
+        self.assertEqual(result.code, 2, result)
+        for word in (*words, "hint: "):
+            self.assertIn(word, result.err)
+        self.assertFalse((self.folder / "report.html").exists())
+
+
+class GuardTest(MadeUpTest):
+
+    def test_runs_with_other_numbers_of_tokens_are_not_compared(self):
+        self.write()
+        self.rewrite("expert/seed-2", lambda line: line.update(tokens=2 * line["tokens"]))
+        self.refused("none/seed-1 was trained on 81,920 tokens, expert/seed-2 on 163,840")
+
+    def test_runs_with_other_held_out_text_are_not_compared(self):
+        self.write()
+        self.rewrite("expert/seed-1", lambda line: "eval" in line and line["eval"]["held"].update(tokens=7) or None)
+        self.refused("none/seed-1 and expert/seed-1 were evaluated on different text")
+
+    def test_a_run_that_was_not_evaluated_at_its_end_is_not_compared(self):
+        self.write()
+        self.rewrite("expert/seed-1", lambda line: line["step"] == 20 and line.pop("eval") and None)
+        self.refused("expert/seed-1 was last evaluated after 61,440 of 81,920 tokens")
+
+    def test_a_folder_with_another_configuration_is_refused(self):
+        self.write()
+        path = self.folder / "expert/seed-1/config.yaml"
+        path.write_text(path.read_text().replace("0.003", "0.004"))
+        self.refused("expert/seed-1: its configuration")
+
+    def test_damaged_files_are_named(self):
+        self.write(routing=True)
+        (self.folder / "none/seed-1/routing/step-00000020.safetensors").write_bytes(b"no")
+        self.refused("none/seed-1/routing/step-00000020.safetensors")
+
+    def test_inert_means_the_same_bits_for_every_seed(self):
+        study = self.write(variants=TWO | {"same": (0, 0, 0), "half": (0, 0, 0)})
+        for run in ("same/seed-1", "same/seed-2", "half/seed-1"):
+            shutil.copy(self.folder / run.replace("same", "none").replace("half", "none") / "metrics.jsonl",
+                        self.folder / run / "metrics.jsonl")
+        self.rewrite("half/seed-2", lambda line: line.update(loss=np.nextafter(line["loss"], 9)))
+        self.assertEqual(guards.inert(study, read_study(self.folder)[1]), ["same"])
+        self.assertIn("inert: the same bits", self.report().out)
+
+
+class ArithmeticTest(MadeUpTest):
+
+    def test_quantiles_are_those_of_the_tables(self):
+        for freedom, value in ((1, 12.7062047), (2, 4.30265273), (4, 2.77644511), (30, 2.04227246),
+                               (10**6, 1.95996635)):
+            self.assertAlmostEqual(quantile(0.95, freedom), value, delta=2e-7 * value)
+        self.assertAlmostEqual(quantile(0.99, 2), 9.92484320, delta=1e-7)
+
+    def test_held_out_sources_weigh_by_their_tokens(self):
+        sources = {"a": {"loss": 2.0, "tokens": 300, "bits_per_byte": 2.0}, "b": {"loss": 4.0, "tokens": 100,
+                                                                                 "bits_per_byte": 4.0}}
+        self.assertEqual(statistics.held_out(sources), 2.5)
+        self.assertAlmostEqual(statistics.bits_per_byte(sources), 2.5)
+
+    def test_differences_are_paired_by_seed(self):
+        numbers, baseline = {1: {"x": 5.0}, 3: {"x": 6.0}}, {1: {"x": 4.0}, 2: {"x": 100.0}, 3: {"x": 4.0}}
+        difference = statistics.paired(numbers, baseline, "x")
+        self.assertEqual(difference.values, [1.0, 2.0])
+        self.assertAlmostEqual(difference.high, 1.5 + 12.7062047 * 0.5, places=6)
+        self.assertFalse(difference.excludes_zero)
+
+    def test_numbers_are_shown_with_a_real_minus_and_no_minus_zero(self):
+        self.assertEqual([shown(value, 2, True) for value in (-1.0, 0.5, -0.001, float("nan"))],
+                         ["−1.00", "+0.50", "0.00", "–"])
+
+    def routing_of(self, load, **more):
+        tensors = {"received_SLD": np.zeros((1, 1, 2)), "visits_SLV": np.zeros((1, 1, 3)), **more}
+        return routing.Routing([10], [1], ["a", "b"], np.array(load), by_domain_SCLE=more.pop("domains", None),
+                               **{key: value for key, value in tensors.items() if key != "domains"})
+
+    def test_specialisation_reaches_from_alike_to_apart(self):
+        alike, apart = ([[[[3, 1, 0, 0]], [[6, 2, 0, 0]]]], [[[[3, 1, 0, 0]], [[0, 0, 5, 5]]]])
+        for domains, value in ((alike, 0), (apart, 1)):
+            found = self.routing_of([[[1, 1, 1, 1]]], domains=np.array(domains))
+            self.assertAlmostEqual(routing.specialisation(found, 0.2), value)
+
+    def test_a_device_s_share_is_that_of_its_neighbouring_experts(self):
+        self.assertEqual(routing.device_share_SLD(self.routing_of([[[1, 2, 3, 4]]])).tolist(), [[[0.3, 0.7]]])
+        received = self.routing_of([[[1, 2, 3, 4]]], received_SLD=np.array([[[1, 3]]]))
+        self.assertEqual(routing.received_share_SLD(received).tolist(), [[[0.25, 0.75]]])
+        visits = self.routing_of([[[1]]], visits_SLV=np.array([[[0, 3, 1]]]))
+        self.assertEqual(routing.visit_share(visits, 0.2).tolist(), [0, 0.75, 0.25])
+
+    def test_variants_along_one_factor_are_found(self):
+        study = self.write(variants={"none": (0, 0, 0), "all": (0.1, 0.2, 0), "ten": (0.1, 0, 0), "one": (0.01, 0, 0)})
+        found = statistics.summaries(*read_study(self.folder))
+        self.assertEqual(comparisons.factor_lines(study, found), [("balance.expert", ["none", "one", "ten"])])
+
+
+class ConclusionTest(MadeUpTest):
+
+    def concluded(self, **options):
+        study = self.write(**options)
+        found = statistics.summaries(study, runs := read_study(self.folder)[1])
+        return conclusions.conclude(study, runs, found, guards.inert(study, runs), conclusions.noise_floor(runs))
+
+    def test_one_pair_allows_no_conclusion(self):
+        result = self.concluded(seeds=(1,))
+        self.assertEqual(result.may, [])
+        self.assertIn("at least three seeds", result.may_not[0])
+
+    def test_an_interval_without_zero_is_a_difference_and_one_with_zero_is_not(self):
+        result = self.concluded(seeds=(1, 2, 3, 4, 5), variants={"none": (0, 0, 0), "worse": (0, 0.5, 0)})
+        self.assertIn("Held-out loss differs from that of none: worse by +0.", result.may[0])
+        self.assertNotIn("Corrected", result.may[0])
+        result = self.report()
+        self.assertEqual(result.code, 0, result)
+
+    def test_equal_runs_but_for_noise_are_not_called_different_nor_equal(self):
+        self.write(seeds=(1, 2, 3))
+        for seed, shift in ((1, 0.01), (2, -0.01), (3, 0.0)):
+            shutil.copy(self.folder / f"none/seed-{seed}/metrics.jsonl", self.folder / f"expert/seed-{seed}")
+            self.rewrite(f"expert/seed-{seed}", lambda line: "eval" in line and line["eval"]["held"].update(
+                loss=line["eval"]["held"]["loss"] + shift) or None)
+        study, runs = read_study(self.folder)
+        result = conclusions.conclude(study, runs, statistics.summaries(study, runs), [], {})
+        self.assertEqual(result.may, [])
+        self.assertIn("Held-out loss: no difference to none is shown for expert (−0.0248 to +0.0248)",
+                      result.may_not[0])
+        self.assertIn("not evidence of equality", result.may_not[0])
+
+    def test_many_comparisons_widen_the_interval(self):
+        found = [statistics.Summary(name, [1, 2, 3], {}, {"held_out_loss": statistics.Difference(values)})
+                 for name, values in (("sure", [1.0, 1.001, 0.999]), ("hint", [1.0, 1.3, 0.7]))]
+        text = conclusions.differing(conclusions.HELD_OUT, found, 5, "none")
+        self.assertIn("Corrected for 5 comparisons it holds for sure; for hint it is a hint.", text)
+
+    def test_what_is_not_there_is_not_told(self):
+        self.write(routing=True)
+        self.assertEqual(self.report().code, 0)
+        with_routing = (self.folder / "report.html").read_text()
+        for path in self.folder.rglob("noise_floor.json"):
+            path.unlink()
+        for path in self.folder.rglob("routing"):
+            shutil.rmtree(path)
+        self.assertEqual(self.report().code, 0)
+        without = (self.folder / "report.html").read_text()
+        for part in ('id="routing"', 'id="visits"', 'id="specialisation"', '<tr class="floor">'):
+            self.assertIn(part, with_routing)
+            self.assertNotIn(part, without)
+        self.assertEqual(float(rows(self.folder / "runs.csv")["none"]["tokens"]), 20 * made_up.BATCH)
+
+    def test_a_configuration_s_hash_leaves_out_its_name_alone(self):
+        one = {"run.name": "a", "run.seed": 1, "balance.expert": 0.1}
+        self.assertEqual(configuration.digest(one), configuration.digest(one | {"run.name": "b"}))
+        for change in ({"run.seed": 2}, {"balance.expert": 0.2}, {"new": None}):
+            self.assertNotEqual(configuration.digest(one), configuration.digest(one | change))
+
+
+if __name__ == "__main__":
+    unittest.main()
