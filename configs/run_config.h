@@ -14,7 +14,8 @@ enum class ScheduleKind { kStep, kCosine, kLinear, kConstant, kWsd };
 enum class BalanceScope { kSequence, kPool, kGlobalBatch };
 enum class BalanceCount { kBeforeDrop, kAfterDrop };
 enum class CommunicationRows { kAll, kRemote };
-enum class DropKind { kNone, kDevice };
+enum class DropKind { kNone, kDevice, kExpert };
+enum class DropOrder { kAffinity, kPosition };
 
 /// run: what this run is called, where it leaves its files, how it computes.
 struct RunSection {
@@ -24,6 +25,7 @@ struct RunSection {
   std::string device = "cpu";
   Precision precision = Precision::kFp32;
   int64_t threads = 0;                    ///< per rank; 0: auto = cores of this host / ranks on it
+  int64_t record_logits = 0;              ///< steps; 0: none
   std::string resume = "auto";            ///< auto | never | a step directory
   std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume
 
@@ -119,11 +121,12 @@ struct BalanceConfig {
   bool operator==(const BalanceConfig&) const = default;
 };
 
-/// drop: device-level token dropping, V2 section 2.2.4.
+/// drop: device-level token dropping, V2 section 2.2.4, or a capacity of each expert.
 struct DropConfig {
   DropKind kind = DropKind::kDevice;
   double capacity = 1.0;
   double protected_fraction = 0.1;  ///< key: protected
+  DropOrder by = DropOrder::kAffinity;
 
   bool operator==(const DropConfig&) const = default;
 };

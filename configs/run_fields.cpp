@@ -21,6 +21,12 @@ Section run_section() {
       row("threads", &RunSection::threads, integer_or("auto", 0, count_from(1)),
           {.meaning = "threads of one rank; auto: the cores of the host / its ranks",
            .unit = "threads"}),
+      row("record_logits", &RunSection::record_logits, integer(count_from(0)),
+          {.meaning =
+               "steps between logits/step-N-layer-L.safetensors, the router's logits; 0: none",
+           .unit = "steps",
+           .why = "for dsmoe route, which replays other policies on them; 4 bytes a token and "
+                  "expert"}),
       row("resume", &RunSection::resume, text(not_empty()),
           {.meaning = "auto: from the newest checkpoint that verifies; never: from the start; or a "
                       "step directory"}),

@@ -130,18 +130,26 @@ Section balance_section() {
 Section drop_section() {
   const Rows<DropConfig> rows{
       row("kind", &DropConfig::kind,
-          choice<DropKind>({{"none", DropKind::kNone}, {"device", DropKind::kDevice}}),
-          {.meaning = "device: a group drops its pairs of lowest affinity above its budget",
-           .why = "none for full computation; V2-Lite drops none"}),
+          choice<DropKind>({{"none", DropKind::kNone},
+                            {"device", DropKind::kDevice},
+                            {"expert", DropKind::kExpert}}),
+          {.meaning =
+               "device: a group drops its pairs of lowest affinity above its budget; expert: "
+               "each expert does",
+           .why = "none for full computation; V2-Lite drops none; expert as in Switch and GShard"}),
       row("capacity", &DropConfig::capacity, number(number_above(0.0)),
-          {.meaning = "budget of a group / its average load",
+          {.meaning = "budget of a group (or expert) / its average load",
            .why = "V2: 1.0; larger drops less and costs balance in time"}),
       row("protected", &DropConfig::protected_fraction, number(number_between(0.0, 1.0)),
           {.meaning = "share of the sequences whose pairs go first",
            .why = "V2: 0.1, so that the model also learns without drops"}),
+      row("by", &DropConfig::by,
+          choice<DropOrder>(
+              {{"affinity", DropOrder::kAffinity}, {"position", DropOrder::kPosition}}),
+          {.meaning = "which pairs go first: those of lowest affinity, or the last of the pool",
+           .why = "position is what trainers without a ranking do: for studies"}),
   };
-  return make_section("drop", "Device-level token dropping, V2 section 2.2.4.", &RunConfig::drop,
-                      rows);
+  return make_section("drop", "Token dropping, V2 section 2.2.4.", &RunConfig::drop, rows);
 }
 
 }  // namespace dsmoe::config

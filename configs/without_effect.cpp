@@ -54,6 +54,7 @@ void drop_keys(const RunConfig& config, std::vector<std::string>& out) {
   Unread("drop.kind: none")
       .key("drop.capacity", config.drop.capacity, standard.capacity)
       .key("drop.protected", config.drop.protected_fraction, standard.protected_fraction)
+      .key("drop.by", config.drop.by, standard.by)
       .key("eval.drop", config.eval.drop, EvalConfig{}.drop)
       .key("balance.count", config.balance.count, BalanceConfig{}.count)
       .append_to(out);

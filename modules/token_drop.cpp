@@ -16,6 +16,7 @@ struct Candidate {
   int64_t expert;
 };
 
+/// `affinity` is 0 throughout where position alone decides.
 bool before(const Candidate& a, const Candidate& b) {
   return std::tuple(!a.protected_, -a.affinity, a.token, a.expert) <
          std::tuple(!b.protected_, -b.affinity, b.token, b.expert);
@@ -36,21 +37,31 @@ int64_t budget_of(double capacity, int64_t num_choices, int64_t tokens, int64_t 
   return static_cast<int64_t>(std::ceil(capacity * mean * kRounding));
 }
 
-/// One pool: its candidates by device group, and its tokens.
+/// How many parts have a budget of their own, and which one an expert belongs to.
+struct Parts {
+  Parts(const config::DropConfig& drop, const config::ModelConfig& config)
+      : count(drop.kind == config::DropKind::kExpert ? config.n_routed_experts : config.n_group),
+        experts(config.n_routed_experts / count) {}
+  int64_t count;
+  int64_t experts;  ///< in each
+};
+
+/// One pool: its candidates by device group or expert, and its tokens.
 struct Pool {
   explicit Pool(int64_t num_groups) : groups(static_cast<size_t>(num_groups)) {}
   std::vector<std::vector<Candidate>> groups;
   int64_t tokens = 0;
 };
 
-void add_token(Pool& pool, const RoutedPairs& pairs, int64_t n, const config::ModelConfig& config) {
-  const int64_t num_choices = config.num_experts_per_tok;
+void add_token(Pool& pool, const RoutedPairs& pairs, int64_t n, int64_t num_choices,
+               const Parts& parts, config::DropOrder order) {
+  const bool ranked = order == config::DropOrder::kAffinity;
   ++pool.tokens;
   for (int64_t p = n * num_choices; p < (n + 1) * num_choices; ++p) {
     const int64_t expert = pairs.experts[static_cast<size_t>(p)];
-    pool.groups[static_cast<size_t>(expert / config.experts_per_group())].push_back(
-        {p, pairs.affinities[static_cast<size_t>(p)], pairs.protected_[static_cast<size_t>(n)] != 0,
-         n, expert});
+    const double affinity = ranked ? pairs.affinities[static_cast<size_t>(p)] : 0.0;
+    pool.groups[static_cast<size_t>(expert / parts.experts)].push_back(
+        {p, affinity, pairs.protected_[static_cast<size_t>(n)] != 0, n, expert});
   }
 }
 
@@ -128,19 +139,19 @@ at::Tensor to_mask(const std::vector<char>& kept, int64_t rows, int64_t num_choi
 
 }  // namespace
 
-std::vector<char> keep_within_budget(const RoutedPairs& pairs, double capacity,
+std::vector<char> keep_within_budget(const RoutedPairs& pairs, const config::DropConfig& drop,
                                      const config::ModelConfig& config) {
+  const Parts parts(drop, config);
   std::vector<char> kept = keep_valid(pairs, config.num_experts_per_tok);
   std::map<int64_t, Pool> pools;
   for (int64_t n = 0; n < pairs.tokens; ++n) {
     if (pairs.valid[static_cast<size_t>(n)] == 0) continue;
-    Pool& pool =
-        pools.try_emplace(pairs.pools[static_cast<size_t>(n)], config.n_group).first->second;
-    add_token(pool, pairs, n, config);
+    Pool& pool = pools.try_emplace(pairs.pools[static_cast<size_t>(n)], parts.count).first->second;
+    add_token(pool, pairs, n, config.num_experts_per_tok, parts, drop.by);
   }
   for (auto& [id, pool] : pools) {
     const int64_t budget =
-        budget_of(capacity, config.num_experts_per_tok, pool.tokens, config.n_group);
+        budget_of(drop.capacity, config.num_experts_per_tok, pool.tokens, parts.count);
     for (auto& group : pool.groups) cut(group, budget, kept);
   }
   return kept;
@@ -156,13 +167,13 @@ TokenDropper::TokenDropper(const config::ModelConfig& model, const config::DropC
 
 at::Tensor TokenDropper::keep(const Routing& routing, const SequenceInfo& sequences,
                               bool dropping) const {
-  dropping = dropping && drop_.kind == config::DropKind::kDevice;
+  dropping = dropping && drop_.kind != config::DropKind::kNone;
   if (!dropping && !sequences.valid_BT.defined()) return {};
   const RoutedPairs pairs = collect(routing, sequences);
   const int64_t num_choices = model_.num_experts_per_tok;
   if (!dropping) return to_mask(keep_valid(pairs, num_choices), pairs.tokens, num_choices);
   if (!pools_span_ranks_) {
-    return to_mask(keep_within_budget(pairs, drop_.capacity, model_), pairs.tokens, num_choices);
+    return to_mask(keep_within_budget(pairs, drop_, model_), pairs.tokens, num_choices);
   }
   const auto batch = static_cast<int64_t>(sequences.pools.size());
   const int64_t length = batch == 0 ? 0 : pairs.tokens / batch;
@@ -178,7 +189,7 @@ std::vector<char> TokenDropper::keep_across_ranks(const RoutedPairs& own,
   const at::Tensor mine = pack(own, rows, num_choices);
   at::Tensor all = at::empty({ep_.size() * rows, mine.size(1)}, at::kDouble);
   ep_.all_gather(all, mine);
-  const auto kept = keep_within_budget(unpack(all, num_choices), drop_.capacity, model_);
+  const auto kept = keep_within_budget(unpack(all, num_choices), drop_, model_);
   const auto first = kept.begin() + ep_.rank() * rows * num_choices;
   return {first, first + own.tokens * num_choices};
 }

@@ -31,10 +31,12 @@ struct RoutedPairs {
   std::vector<double> affinities;  ///< per pair
 };
 
-/// Device-level dropping, V2 section 2.2.4: within each pool, a device group keeps at most
-/// ceil(capacity * K * N_pool / D) pairs: protected ones first (they may exceed the budget), then
-/// by affinity, then lower token, then lower expert. Returns one flag a pair, 1: kept. Pure.
-[[nodiscard]] std::vector<char> keep_within_budget(const RoutedPairs& pairs, double capacity,
+/// Dropping by device groups, V2 section 2.2.4, or by experts: within each pool, a group keeps at
+/// most ceil(capacity * K * N_pool / D) pairs, an expert ceil(capacity * K * N_pool / E): protected
+/// ones first (they may exceed the budget), then by affinity (drop.by affinity), then lower token,
+/// then lower expert. Returns one flag a pair, 1: kept. Pure.
+[[nodiscard]] std::vector<char> keep_within_budget(const RoutedPairs& pairs,
+                                                   const config::DropConfig& drop,
                                                    const config::ModelConfig& config);
 
 /// Decides the drops of one MoE layer for this rank's tokens.

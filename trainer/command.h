@@ -41,6 +41,7 @@ struct Command {
 [[nodiscard]] std::unique_ptr<Command> export_command();
 [[nodiscard]] std::unique_ptr<Command> bench_command();
 [[nodiscard]] std::unique_ptr<Command> tokenize_command();
+[[nodiscard]] std::unique_ptr<Command> route_command();
 
 /// The argument that every verb with machine-readable output has.
 [[nodiscard]] Argument json_argument(Command& command);

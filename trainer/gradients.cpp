@@ -17,6 +17,7 @@ struct Step {
   GlobalCounts global;
   StepStatistics statistics;
   PhaseSeconds& time;
+  LogitsRecorder* recorder;  ///< null: not in this step
   LayerCounts whole{};  ///< of all micro-batches and ranks, where the scope asks for it beforehand
 };
 
@@ -92,7 +93,12 @@ void run_micro_batch(Step& step, const data::TokenBatch& batch) {
   objective.total.backward();
   step.time.backward += watch.lap();
   step.statistics.add(output, objective, sequences, batch);
+  if (step.recorder != nullptr) step.recorder->add(output, batch);
   step.statistics.add_traffic(gathered_bytes(context, batch), 0);
+}
+
+LogitsRecorder* recorder_of(const TrainContext& context, int64_t step) {
+  return context.recorder != nullptr && context.recorder->due(step) ? context.recorder : nullptr;
 }
 
 int64_t non_empty_rows(const data::TokenBatch& batch) {
@@ -119,15 +125,19 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
                        int64_t first_sequence, StepReport& report) {
   report.step = step_number;
   context.store.zero_gradients();
-  Step step{context, first_sequence,
+  Step step{context,
+            first_sequence,
             count_batch(batches, first_sequence, context.config, context.world),
-            StepStatistics(context.config), report.time};
+            StepStatistics(context.config),
+            report.time,
+            recorder_of(context, step_number)};
   const int64_t bytes_before = expert_group_bytes(context);
   Stopwatch watch;
   if (counts_beforehand(context.config, batches)) count_whole_step(step, batches);
   report.time.forward += watch.lap();
   for (const data::TokenBatch& batch : batches) run_micro_batch(step, batch);
   step.statistics.add_traffic(0, expert_group_bytes(context) - bytes_before);
+  if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.world);
   nn::FlatPair& gradients = context.store.gradients();
   parallel::sum_gradients(gradients.dense, gradients.expert, context.world,
                           *context.groups.expert_replicas);

@@ -10,6 +10,7 @@
 #include "parallel/process_groups.h"
 #include "parallel/recording_communicator.h"
 #include "parallel/topology.h"
+#include "trainer/logits_recorder.h"
 #include "trainer/objective.h"
 #include "trainer/optimizer.h"
 #include "trainer/step_report.h"
@@ -25,6 +26,7 @@ struct TrainContext {
   nn::Model& model;
   nn::ParameterStore& store;
   Optimizer& optimizer;
+  LogitsRecorder* recorder = nullptr;  ///< of run.record_logits
 };
 
 /// Where a batch's micro-batches come from; the loader in training, anything in tests.

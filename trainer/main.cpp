@@ -58,6 +58,7 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   commands.push_back(dsmoe::train::export_command());
   commands.push_back(dsmoe::train::bench_command());
   commands.push_back(dsmoe::train::tokenize_command());
+  commands.push_back(dsmoe::train::route_command());
   return commands;
 }
 

@@ -14,6 +14,7 @@ struct RunDirectory {
   [[nodiscard]] std::string config() const { return root + "/config.yaml"; }
   [[nodiscard]] std::string metrics() const { return root + "/metrics.jsonl"; }
   [[nodiscard]] std::string routing() const { return root + "/routing"; }
+  [[nodiscard]] std::string logits() const { return root + "/logits"; }
   [[nodiscard]] std::string noise_floor() const { return root + "/noise_floor.json"; }
   [[nodiscard]] std::string tensorboard() const { return root + "/tb"; }
   [[nodiscard]] std::string log() const { return root + "/log.txt"; }

@@ -155,11 +155,15 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
   }
   table.row("balance scope", scope_text(c, t));
   table.row("noise floor", noise_text(c));
-  table.row("dropping", c.drop.kind == config::DropKind::kNone
-                            ? "none"
-                            : "capacity " + fixed(c.drop.capacity, 2) + ", protected " +
-                                  fixed(c.drop.protected_fraction, 2) + ", pools of " +
-                                  std::to_string(c.batch.pool));
+  table.row("dropping",
+            c.drop.kind == config::DropKind::kNone
+                ? "none"
+                : std::string(c.drop.kind == config::DropKind::kExpert ? "by experts, "
+                                                                       : "by device groups, ") +
+                      (c.drop.by == config::DropOrder::kPosition ? "the last first, " : "") +
+                      "capacity " + fixed(c.drop.capacity, 2) + ", protected " +
+                      fixed(c.drop.protected_fraction, 2) + ", pools of " +
+                      std::to_string(c.batch.pool));
 }
 
 void machine_section(Table& table, const config::RunConfig& c, const parallel::Topology& t,

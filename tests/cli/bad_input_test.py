@@ -36,7 +36,7 @@ CONTRADICTORY = {
                     r"batch.pool \(5\)",
     "schedule.warmup_steps=7": r"schedule.warmup_steps \(7\).*schedule.steps \(6\)",
     "parallel.pipeline=2": r"parallel.pipeline \(2\): above 1 is not supported yet",
-    "balance.scope=pool": "balance.scope.*not supported yet",
+    "balance.bias_rate=0.1": r"balance.bias_rate \(0.100000\).*noaux_tc",
     "model.qk_rope_head_dim=5": r"model.qk_rope_head_dim \(5\) must be even",
 }
 # Refused one by one.

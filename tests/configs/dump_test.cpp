@@ -83,6 +83,7 @@ void fill_run(RunConfig& config) {
                 "cpu",
                 coin() ? Precision::kBf16 : Precision::kFp64,
                 between_of(0, 4),
+                between_of(0, 99),
                 odd_text(),
                 {"model.n_group", "run.seed"}};
   config.data.tokenizer = odd_text();
@@ -110,7 +111,8 @@ void fill_training(RunConfig& config) {
                     coin() ? BalanceScope::kPool : BalanceScope::kGlobalBatch,
                     BalanceCount::kAfterDrop,
                     CommunicationRows::kRemote};
-  config.drop = {coin() ? DropKind::kNone : DropKind::kDevice, fraction(), fraction()};
+  config.drop = {coin() ? DropKind::kNone : DropKind::kExpert, fraction(), fraction(),
+                 DropOrder::kPosition};
   config.checkpoint = {between_of(0, 9), between_of(1, 9), between_of(0, 9)};
   config.log = {between_of(1, 9), between_of(0, 9), coin()};
   config.eval = {between_of(0, 9), between_of(1, 9), coin()};

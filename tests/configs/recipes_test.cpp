@@ -15,10 +15,15 @@ using dsmoe::config::SearchPath;
 
 const std::string kConfigs = std::string(DSMOE_SOURCE_DIR) + "/configs";
 
+/// Studies list variants of a recipe; scripts/ablate reads them.
+bool is_study(const fs::path& path) {
+  return path.parent_path().filename() == "studies" && path.stem() != "base";
+}
+
 std::vector<std::string> recipes(const std::string& folder) {
   std::vector<std::string> found;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kConfigs + folder)) {
-    if (entry.path().extension() == ".yaml") {
+    if (entry.path().extension() == ".yaml" && !is_study(entry.path())) {
       found.push_back(entry.path().string());
     }
   }

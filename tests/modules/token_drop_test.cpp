@@ -49,7 +49,7 @@ TEST_CASE("what a pool keeps equals the golden masks") {
     pairs.experts = flatten<int64_t, int64_t>(wanted.at("experts"));
     pairs.affinities = flatten<double, double>(wanted.at("affinities"));
     const auto kept = flatten<char, bool>(wanted.at("kept"));
-    CHECK(keep_within_budget(pairs, capacity, config) == kept);
+    CHECK(keep_within_budget(pairs, {.capacity = capacity}, config) == kept);
   }
 }
 
@@ -102,13 +102,38 @@ Share share_of(const RoutedPairs& all, const std::vector<char>& kept, int64_t po
   return share;
 }
 
+TEST_CASE("an expert's budget is that of a device group of one expert") {
+  CHECK(rc::check([] {
+    const auto config = model(8, *rc::gen::element<int64_t>(1, 2, 4), 3);
+    const RoutedPairs pairs = random_pairs(config);
+    const double capacity = *rc::gen::element(0.5, 1.0, 1.5);
+    const auto kept = keep_within_budget(pairs, {config::DropKind::kExpert, capacity}, config);
+    RC_ASSERT(kept == keep_within_budget(pairs, {config::DropKind::kDevice, capacity},
+                                         model(8, /*groups=*/8, 3)));
+  }));
+}
+
+TEST_CASE("dropping by position is dropping by an affinity that falls with the position") {
+  CHECK(rc::check([] {
+    const auto config = model(8, 4, 3);
+    RoutedPairs pairs = random_pairs(config);
+    const config::DropConfig by_position{.capacity = 0.75, .by = config::DropOrder::kPosition};
+    const auto kept = keep_within_budget(pairs, by_position, config);
+    for (size_t p = 0; p < pairs.affinities.size(); ++p) {
+      pairs.affinities[p] = -static_cast<double>(p / 3);
+    }
+    RC_ASSERT(kept == keep_within_budget(pairs, {.capacity = 0.75}, config));
+  }));
+}
+
 TEST_CASE("dropping uses the budget up, protects, and drops the lowest affinities") {
   CHECK(rc::check([] {
     const auto config = model(8, *rc::gen::element<int64_t>(1, 2, 4), 3);
     const RoutedPairs pairs = random_pairs(config);
     const int64_t quarters = *rc::gen::inRange<int64_t>(1, 9);
-    const auto kept = keep_within_budget(pairs, static_cast<double>(quarters) / 4.0, config);
-    RC_ASSERT(kept == keep_within_budget(pairs, static_cast<double>(quarters) / 4.0, config));
+    const config::DropConfig drop{.capacity = static_cast<double>(quarters) / 4.0};
+    const auto kept = keep_within_budget(pairs, drop, config);
+    RC_ASSERT(kept == keep_within_budget(pairs, drop, config));
     RC_ASSERT(static_cast<int64_t>(kept.size()) == pairs.tokens * 3);
     for (size_t p = 0; p < kept.size(); ++p) RC_ASSERT(kept[p] == 0 || pairs.valid[p / 3] == 1);
     for (int64_t pool = 0; pool < 3; ++pool) {
@@ -127,7 +152,7 @@ TEST_CASE("a capacity of the number of groups drops nothing") {
   CHECK(rc::check([] {
     const auto config = model(8, 4, 3);
     RoutedPairs pairs = random_pairs(config);
-    const auto kept = keep_within_budget(pairs, 4.0, config);
+    const auto kept = keep_within_budget(pairs, {.capacity = 4.0}, config);
     for (size_t p = 0; p < kept.size(); ++p) RC_ASSERT(kept[p] == pairs.valid[p / 3]);
   }));
 }

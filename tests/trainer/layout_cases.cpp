@@ -143,6 +143,17 @@ Failures single_precision(parallel::Communicator& world) {
   return compare_layouts(world, config, {}, kSingle);
 }
 
+Failures dropping_by_experts(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.batch.pool = 4;
+  config.drop.kind = config::DropKind::kExpert;
+  Failures failures = compare_layouts(world, config, {}, kExact);
+  config.drop.by = config::DropOrder::kPosition;
+  const Failures more = compare_layouts(world, config, {.padded = true}, kExact);
+  failures.insert(failures.end(), more.begin(), more.end());
+  return failures;
+}
+
 /// Every loss, over pools or the whole batch, with loads that depend on drops and homes.
 Failures wider_scopes(parallel::Communicator& world) {
   config::RunConfig config = tiny_run();
@@ -181,6 +192,7 @@ const bool registered =
     register_rank_case("layout: padding never counts", padded_sequences) &&
     register_rank_case("layout: documents that attend within themselves", packed_documents) &&
     register_rank_case("layout: ranks and experts that nobody chooses", starved_ranks) &&
+    register_rank_case("layout: capacity of each expert", dropping_by_experts) &&
     register_rank_case("layout: balance losses over pools and the whole batch", wider_scopes) &&
     register_rank_case("layout: V3's router", biased_sigmoid_router) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
