@@ -51,8 +51,11 @@ def line(step, steps, seed, factors, tokens_per_step):
         "loss_total": float(loss + 0.1), "grad_norm": 1.0, "lr": 1e-3, "seconds": 0.4,
         "tokens_per_second": float(dice.uniform(9500, 10500)), "balance": dict.fromkeys(FACTORS, 1.1),
         "load": {"max_vio": violation(load), "cv": float(load.std(-1).mean() * EXPERTS),
-                 "dead": int((load < 2e-3).sum()), "device_vio": violation(groups)},
-        "drop": {"rate": float(0.3 * violation(groups)), "protected": 0.1},
+                 "dead": int((load < 2e-3).sum()), "device_vio": violation(groups),
+                 "min_vio": 0.5, "avg_vio": 0.2, "entropy": 0.99, "starved": 0, "received_vio": 0.7 * violation(groups)},
+        "router": {"entropy": 0.9, "topk_mass": 0.4},
+        "drop": {"rate": float(0.3 * violation(groups)), "tokens": 0.1, "tokens_lost": 0.0, "mass": 0.05,
+                 "protected": 0.1},
         "traffic": {"devices_per_token": float(1.9 - 2 * factors[2] + dice.normal(0, 0.01)), "ranks_per_token": 1.0,
                     "bytes": int(tokens_per_step * 900), "bytes_bound": 0, "metadata_bytes": 0},
         "skipped": False}

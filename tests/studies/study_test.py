@@ -69,6 +69,8 @@ class StudyEndToEndTest(StudyTest):
             "held_out_loss": lambda lines: lines[-1]["eval"]["held"]["loss"],
             "max_vio": mean_of("load", "max_vio"),
             "device_vio": mean_of("load", "device_vio"),
+            "received_vio": mean_of("load", "received_vio"),
+            "router_entropy": mean_of("router", "entropy"),
             "dead": mean_of("load", "dead"),
             "devices_per_token": mean_of("traffic", "devices_per_token"),
             "drop_rate": mean_of("drop", "rate"),

@@ -17,8 +17,10 @@ HELD_OUT = Column("held_out_loss", "held-out loss", 4, "nats per token after the
 MAX_VIO = Column("max_vio", "MaxVio", 3, "(largest load − mean load) / mean load over the experts of a layer, a step's "
                  "global batch, mean over layers; 0: perfectly even")
 DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device groups")
+RECEIVED_VIO = Column("received_vio", "received violation", 3, "the same over the rows that device groups receive, a "
+                      "token counting once a group, after dropping")
 TABLE = (
-    HELD_OUT, MAX_VIO, DEVICE_VIO,
+    HELD_OUT, MAX_VIO, DEVICE_VIO, RECEIVED_VIO,
     Column("devices_per_token", "devices per token", 2, "device groups that a token's experts lie on, mean over "
            "layers"),
     Column("mb_per_token", "MB per token", 5, "bytes sent between ranks, forward and backward; 0 on one rank"),
@@ -31,6 +33,11 @@ ALSO = (
     Column("bits_per_byte", "bits per byte", 4, "of the held-out text, after the last step"),
     Column("cv", "load CV", 3, "standard deviation / mean of the experts' loads"),
     Column("min_vio", "MinVio", 3, "(mean load − least load) / mean load"),
+    Column("load_entropy", "load entropy", 4, "of the experts' shares over ln E; 1: uniform"),
+    Column("router_entropy", "router entropy", 4, "of a token's affinities over ln E; 1: undecided"),
+    Column("topk_mass", "top-k mass", 4, "sum of a token's chosen affinities"),
+    Column("starved", "starved experts", 1, "with less than a hundredth of the mean load, sum over layers"),
+    Column("tokens_lost", "tokens that lost all", 4, "share of tokens that dropping left without a routed expert"),
     Column("avg_vio", "AvgVio", 3, "mean absolute deviation / mean of the experts' loads"),
 )
 

@@ -3,11 +3,11 @@
 import dataclasses
 import math
 
-from .columns import DEVICE_VIO, HELD_OUT, MAX_VIO, short, shown
+from .columns import DEVICE_VIO, HELD_OUT, MAX_VIO, RECEIVED_VIO, short, shown
 from .statistics import CONFIDENCE
 from .student_t import quantile
 
-JUDGED = (HELD_OUT, MAX_VIO, DEVICE_VIO)
+JUDGED = (HELD_OUT, MAX_VIO, DEVICE_VIO, RECEIVED_VIO)
 
 
 @dataclasses.dataclass

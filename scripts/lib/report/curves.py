@@ -6,6 +6,7 @@ WINDOWS = 80  # points of a curve
 OVER_STEPS = (("loss", "training loss", None, "Training loss"),
               ("max_vio", "MaxVio", "max_vio", "Violation of experts (MaxVio)"),
               ("device_vio", "device violation", "device_vio", "Violation of device groups"),
+              ("received_vio", "received violation", "received_vio", "Violation of the rows that groups receive"),
               ("drop_rate", "share of pairs dropped", None, "Dropped"),
               ("devices_per_token", "device groups", "devices_per_token", "Device groups a token visits"),
               ("dead", "experts", "dead", "Dead experts, all layers"))

@@ -14,7 +14,10 @@ from .routing import Routing, read_routing
 
 TAIL = 0.2  # share of the steps, the last ones, that stand for the end of training
 SERIES = {"loss": "loss", "max_vio": "load.max_vio", "min_vio": "load.min_vio", "avg_vio": "load.avg_vio",
-          "cv": "load.cv", "device_vio": "load.device_vio", "dead": "load.dead", "drop_rate": "drop.rate",
+          "cv": "load.cv", "device_vio": "load.device_vio", "received_vio": "load.received_vio",
+          "dead": "load.dead", "starved": "load.starved", "load_entropy": "load.entropy",
+          "router_entropy": "router.entropy", "topk_mass": "router.topk_mass", "tokens_lost": "drop.tokens_lost",
+          "drop_rate": "drop.rate",
           "devices_per_token": "traffic.devices_per_token", "bytes": "traffic.bytes",
           "tokens_per_second": "tokens_per_second", "tokens": "tokens", "step": "step"}
 

@@ -9,6 +9,8 @@ from .columns import ALSO, TABLE
 from .student_t import quantile
 
 CONFIDENCE = 0.95
+LOADS = ("max_vio", "min_vio", "avg_vio", "cv", "device_vio", "received_vio", "dead", "starved", "load_entropy",
+         "router_entropy", "topk_mass", "drop_rate", "tokens_lost", "devices_per_token")
 
 
 def held_out(evaluation):
@@ -32,8 +34,7 @@ def mean(values):
 
 def run_numbers(run):
     """{column: number} of one run. Loads and traffic: over the last 20 % of steps."""
-    numbers = {name: mean(run.tail(name)) for name in ("max_vio", "min_vio", "avg_vio", "cv", "device_vio", "dead",
-                                                       "drop_rate", "devices_per_token")}
+    numbers = {name: mean(run.tail(name)) for name in LOADS}
     per_step = np.diff(run.series["tokens"], prepend=0)[-len(run.tail("bytes")):]
     numbers["mb_per_token"] = float(run.tail("bytes").sum() / per_step.sum() / 1e6)
     numbers["training_loss"] = mean(run.tail("loss"))
