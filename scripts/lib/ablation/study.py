@@ -2,7 +2,7 @@
 
   name: balance             letters, digits, _ and -; the folder below runs/studies
   question: ...             one sentence, the headline of the report
-  base: base.yaml           a dsmoe recipe, relative to the working directory, else beside the study
+  base: base.yaml           a dsmoe recipe, beside the study, else relative to the working directory
   seeds: [1, 2, 3]          each variant runs with each; equal seeds give equal data and initial weights
   baseline: none            the variant that the others are compared with
   variants:                 what each changes in the base; {} changes nothing
@@ -162,7 +162,7 @@ class Reader:
 
     def base(self):
         name = self.text("base")
-        tried = [pathlib.Path(name), self.path.parent / name]
+        tried = [self.path.parent / name, pathlib.Path(name)]
         found = next((path for path in tried if path.is_file()), None)
         if name and not found:
             self.complain(self.entries["base"].line,
