@@ -121,7 +121,7 @@ class StudyEndToEndTest(StudyTest):
         found = [path for path in (ROOT / "configs/studies").glob("*.yaml") if "\nvariants:" in path.read_text()]
         self.assertTrue(found)
         for path in found:
-            result = script("ablate", self.folder, path, "--dry-run")
+            result = script("ablate", ROOT, path, "--dry-run")
             self.assertEqual(result.code, 0, result)
             for line in result.out.splitlines()[1:-1]:
                 self.assertLessEqual(int(line.split()[3].replace(",", "")), 500_000, line)
