@@ -42,6 +42,7 @@ class DryRunTest(CliTest):
             json = self.dry_run(ROOT / "configs/pretrain/quickstart.yaml", "--json",
                                 f"parallel.expert={expert}", ranks=ranks).json()
             self.assertGreater(json["parameters"]["total"], json["parameters"]["active"])
+            self.assertEqual(json["length"], {"steps": 320, "tokens": 320 * 32 * 256})
             parts = sum(value for key, value in json["memory"].items() if key != "total")
             self.assertEqual(json["memory"]["total"], parts)
             self.assertEqual(json["communication"]["row_bytes_per_step"] == 0, ranks == 0)

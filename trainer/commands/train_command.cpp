@@ -9,6 +9,7 @@
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/run_summary.h"
+#include "trainer/schedule.h"
 #include "trainer/session.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_run.h"
@@ -29,6 +30,7 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
   const auto census = nn::count_parameters(config.model);
   const nlohmann::ordered_json json = {
       {"parameters", {{"total", census.total}, {"active", census.active}}},
+      {"length", {{"steps", total_steps(config)}, {"tokens", total_tokens(config)}}},
       {"memory", memory_json(estimate_memory(config, topology))},
       {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
       {"config", config::dump(config)}};

@@ -48,21 +48,3 @@ def varying(configurations):
     keys = dict.fromkeys(key for flat in configurations for key in essence(flat) if key != "run.seed")
     columns = {key: [flat.get(key, MISSING) for flat in configurations] for key in keys}
     return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
-
-
-def batch_sequences(flat, step):
-    """Sequences of this step's global batch while the batch grows."""
-    start, steps, full, pool = (flat[f"batch.{key}"] for key in ("ramp_from", "ramp_steps", "sequences", "pool"))
-    if start == 0 or step > steps:
-        return full
-    return max(pool, int(start + (step - 1) / steps * (full - start)) // pool * pool)
-
-
-def length(flat):
-    """Steps and tokens of a run."""
-    steps, wanted = flat["schedule.steps"], flat["schedule.tokens"]
-    per_sequence, step, tokens = flat["data.sequence_length"], 0, 0
-    while step < steps if steps else tokens < wanted:
-        step += 1
-        tokens += batch_sequences(flat, step) * per_sequence
-    return step, tokens

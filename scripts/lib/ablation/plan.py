@@ -55,7 +55,7 @@ def runs_of(study, point):
     except BadInput as error:
         raise located(study, point, error) from None
     flat = configuration.parse(answer["config"])
-    steps, tokens = configuration.length(flat)
+    steps, tokens = answer["length"]["steps"], answer["length"]["tokens"]
     for seed in study.seeds:
         folder = study.directory / point.name / f"seed-{seed}"
         command = program.command(study.base, study.ranks, overrides(study, point, seed))
