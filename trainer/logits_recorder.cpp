@@ -1,7 +1,6 @@
 #include "trainer/logits_recorder.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
@@ -58,17 +57,22 @@ void LogitsRecorder::write(int64_t step, const nn::ParameterStore& store,
   std::copy(sequences_.begin(), sequences_.end(), padded.mutable_data_ptr<int64_t>());
   const at::Tensor numbers = gather(padded, most, world);
   const at::Tensor order = order_of(numbers);
-  if (world.rank() == 0) make_directories(directory_);
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    const at::Tensor all = gather(at::cat(logits_[i]), most, world);
-    if (world.rank() != 0) continue;
-    std::vector<NamedTensor> tensors{{"logits", all.index_select(0, order)},
-                                     {"sequences", numbers.index_select(0, order)}};
-    if (!store.buffers().empty()) tensors.push_back({"bias", store.buffers()[i].values});
-    write_safetensors(directory_ + "/" + step_directory_name(step) + "-layer-" +
-                          std::to_string(layers_[i]) + ".safetensors",
-                      tensors);
+  std::vector<at::Tensor> layers;
+  for (const auto& parts : logits_) {
+    layers.push_back(gather(at::cat(parts), most, world).index_select(0, order));
   }
+  agree(world, [&] {
+    if (world.rank() != 0) return;
+    make_directories(directory_);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      std::vector<NamedTensor> tensors{{"logits", layers[i]},
+                                       {"sequences", numbers.index_select(0, order)}};
+      if (!store.buffers().empty()) tensors.push_back({"bias", store.buffers()[i].values});
+      write_safetensors(directory_ + "/" + step_directory_name(step) + "-layer-" +
+                            std::to_string(layers_[i]) + ".safetensors",
+                        tensors);
+    }
+  });
   sequences_.clear();
   logits_.clear();
 }

@@ -28,7 +28,7 @@ class LogitsRecorder {
   /// Adds a micro-batch of this rank.
   void add(const nn::ModelOutput& output, const data::TokenBatch& batch);
   /// Brings the ranks' rows to rank 0, which writes them, and forgets them. Call before the biases
-  /// move. Collective over world. Throws as throw_file_error, on rank 0 alone.
+  /// move. Collective over world. Throws as throw_file_error, on every rank.
   void write(int64_t step, const nn::ParameterStore& store, parallel::Communicator& world);
 
  private:
