@@ -37,7 +37,9 @@ Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
   objective.total = lm_sum / static_cast<double>(std::max<int64_t>(global.targets, 1));
   const at::AutoGradMode gradient(at::GradMode::is_enabled() && any_factor(balance));
   for (size_t i = 0; i < output.routing.size(); ++i) {
-    const auto losses = nn::balance_losses(output.routing[i], counts[i], units, model->config());
+    nn::RoutingRecord record = output.routing[i];
+    if (balance.z == 0) record.logits_NE = record.logits_NE.detach();  // its value alone
+    const auto losses = nn::balance_losses(record, counts[i], units, model->config());
     objective.balance_sums.push_back(
         add_layer(objective.total, losses, balance, std::max<int64_t>(global.units, 1)));
   }
