@@ -11,6 +11,10 @@ function(dsmoe_floor name)
   target_include_directories(dsmoe_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
                                                   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/dsmoe>)
   target_link_libraries(dsmoe_${name} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
+  if(DSMOE_SANITIZE)
+    # What links these libraries needs the sanitizers' own.
+    target_link_options(dsmoe_${name} INTERFACE ${DSMOE_SANITIZE_FLAGS})
+  endif()
   install(TARGETS dsmoe_${name} EXPORT dsmoe)
 endfunction()
 

@@ -101,6 +101,20 @@ Node write_map(const Rows<Owner>& rows, const Owner& owner) {
   return node;
 }
 
+/// A map whose keys change the value that stands.
+template <class Owner>
+Codec<Owner> map_of(const Rows<Owner>& rows) {
+  Codec<Owner> codec;
+  codec.type = "map";
+  codec.range = "keys below";
+  codec.nested = infos(rows);
+  codec.parse = [rows](const Node& node, const std::string& key, Owner& out, ErrorList& errors) {
+    read_map(rows, node, key, out, errors);
+  };
+  codec.print = [rows](const Owner& value) { return write_map(rows, value); };
+  return codec;
+}
+
 /// `null`, or a map whose keys change the value that stands (a default Owner where none does).
 template <class Owner>
 Codec<std::optional<Owner>> optional_map(const Rows<Owner>& rows) {

@@ -34,6 +34,7 @@ Section batch_section();
 Section optimizer_section();
 Section schedule_section();
 Section balance_section();
+Section router_section();
 Section drop_section();
 Section checkpoint_section();
 Section log_section();

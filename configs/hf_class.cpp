@@ -30,6 +30,9 @@ std::string yarn_reason(const ModelConfig& model) {
 
 /// What speaks against both classes.
 std::string common_reason(const ModelConfig& model) {
+  if (!model.is_mla()) {
+    return "attention.kind is not mla, the only attention of the DeepSeek classes";
+  }
   if (model.rms_norm_eps != kLatentEps) {
     return "rms_norm_eps is not 1e-6, which transformers keeps in the latent norms";
   }

@@ -65,7 +65,7 @@ void add_rope_parameters(const ModelConfig& model, Json& out) {
 
 /// Constants of the architecture, which transformers would default otherwise.
 void add_constants(const ModelConfig& model, Json& out) {
-  out["num_key_value_heads"] = model.num_attention_heads;
+  out["num_key_value_heads"] = model.key_value_heads();
   out["head_dim"] = model.qk_rope_head_dim;
   out["hidden_act"] = "silu";
   out["attention_bias"] = false;
@@ -123,15 +123,18 @@ bool names_original_length(const Node& root) {
   return false;
 }
 
+/// Whether a row stands in a config.json: MLA goes without saying.
+bool is_published(const std::string& name, const ModelConfig& model) {
+  return name != "preset" && name != "init_from" && !(name == "attention" && model.is_mla());
+}
+
 }  // namespace
 
 std::string to_hf_config_json(const ModelConfig& model, const std::string& dtype) {
   Json out;
   add_class(hf_class(model).hf_class, out);
   for (const Row<ModelConfig>& one : model_rows()) {
-    if (one.info.name != "preset" && one.info.name != "init_from") {
-      out[one.info.name] = to_json(one.write(model));
-    }
+    if (is_published(one.info.name, model)) out[one.info.name] = to_json(one.write(model));
   }
   add_rope_parameters(model, out);
   add_constants(model, out);

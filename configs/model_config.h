@@ -9,6 +9,14 @@ namespace dsmoe::config {
 enum class ScoringFunc { kSoftmax, kSigmoid };
 enum class TopkMethod { kGreedy, kGroupLimitedGreedy, kNoauxTc };
 enum class GroupScore { kMax, kTop2Sum, kTopkSum };
+enum class AttentionKind { kMla, kMha, kGqa, kMqa };
+
+/// Which attention a layer has: V2's own, or one of those it is compared with (V2 appendix D).
+struct AttentionConfig {
+  AttentionKind kind = AttentionKind::kMla;
+
+  bool operator==(const AttentionConfig&) const = default;
+};
 
 /// YaRN, with the published key names; absent means plain RoPE (V2 section 3.1.4).
 struct RopeScaling {
@@ -37,6 +45,8 @@ struct ModelConfig {
   int64_t intermediate_size = 1024;
   int64_t max_position_embeddings = 4096;
 
+  AttentionConfig attention;
+  std::optional<int64_t> num_key_value_heads;  ///< none: what attention.kind implies
   std::optional<int64_t> q_lora_rank;
   int64_t kv_lora_rank = 64;
   int64_t qk_nope_head_dim = 32;
@@ -67,8 +77,28 @@ struct ModelConfig {
 
   /// Width of a query or key head: nope and rope parts side by side, V2 (16), (17).
   [[nodiscard]] int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  [[nodiscard]] bool is_mla() const { return attention.kind == AttentionKind::kMla; }
+  /// Heads of the keys and values where num_key_value_heads does not say.
+  [[nodiscard]] int64_t implied_key_value_heads() const {
+    return attention.kind == AttentionKind::kMqa ? 1 : num_attention_heads;
+  }
+  [[nodiscard]] int64_t key_value_heads() const {
+    return num_key_value_heads.value_or(implied_key_value_heads());
+  }
+  /// Numbers that decoding keeps of one token and layer: the latent and the rotated key (MLA), or
+  /// every head's key and value.
+  [[nodiscard]] int64_t cache_width() const {
+    return is_mla() ? kv_lora_rank + qk_rope_head_dim
+                    : key_value_heads() * (qk_head_dim() + v_head_dim);
+  }
   /// Experts of one device group, V2 section 2.2.2.
   [[nodiscard]] int64_t experts_per_group() const { return n_routed_experts / n_group; }
+  /// Layers that hold routed experts.
+  [[nodiscard]] int64_t num_moe_layers() const {
+    int64_t count = 0;
+    for (int64_t i = 0; i < num_hidden_layers; ++i) count += is_moe_layer(i) ? 1 : 0;
+    return count;
+  }
   /// Whether layer `index` (from 0) holds routed experts.
   [[nodiscard]] bool is_moe_layer(int64_t index) const {
     return n_routed_experts > 0 && index >= first_k_dense_replace && index % moe_layer_freq == 0;

@@ -43,8 +43,28 @@ Rows<ModelConfig> size_rows() {
   };
 }
 
+Rows<AttentionConfig> attention_kind_rows() {
+  return {
+      row("kind", &AttentionConfig::kind,
+          choice<AttentionKind>({{"mla", AttentionKind::kMla},
+                                 {"mha", AttentionKind::kMha},
+                                 {"gqa", AttentionKind::kGqa},
+                                 {"mqa", AttentionKind::kMqa}}),
+          {.meaning = "mla: keys and values from one latent, V2 section 2.1; mha: of each head, V2 "
+                      "(1)-(8); gqa, mqa: num_key_value_heads of them, or one",
+           .why = "to repeat V2's ablations (appendix D); transformers' DeepSeek classes have mla "
+                  "alone"}),
+  };
+}
+
 Rows<ModelConfig> attention_rows() {
   return {
+      row("attention", &ModelConfig::attention, map_of(attention_kind_rows()),
+          {.meaning = "which attention the layers have"}),
+      row("num_key_value_heads", &ModelConfig::num_key_value_heads, optional_integer(kPositive),
+          {.meaning = "heads of keys and values; null: num_attention_heads, with mqa 1; must be "
+                      "given with gqa, where it divides num_attention_heads",
+           .why = "fewer: less cache; mla keeps one latent whatever stands here"}),
       row("q_lora_rank", &ModelConfig::q_lora_rank, optional_integer(kPositive),
           {.meaning = "width of the compressed query, V2 (12); null: a plain query projection",
            .symbol = "d_c'",
@@ -53,10 +73,13 @@ Rows<ModelConfig> attention_rows() {
           {.meaning = "width of the compressed key-value latent, V2 (9): what is cached",
            .symbol = "d_c",
            .why = "4 * qk_nope_head_dim in V2; smaller: less cache, less quality"}),
-      row("qk_nope_head_dim", &ModelConfig::qk_nope_head_dim, integer(kPositive),
-          {.meaning = "part of a query or key head without rotation", .symbol = "d_h"}),
+      row("qk_nope_head_dim", &ModelConfig::qk_nope_head_dim, integer(kCount),
+          {.meaning = "part of a query or key head without rotation; 0 only outside of mla",
+           .symbol = "d_h"}),
       row("qk_rope_head_dim", &ModelConfig::qk_rope_head_dim, integer(count_from(2)),
-          {.meaning = "rotated part of a query head, and the one rotated key of all heads; even",
+          {.meaning =
+               "rotated part of a query head, and of the one rotated key of all heads (mla) or "
+               "of each key head; even",
            .symbol = "d_h^R",
            .why = "half of qk_nope_head_dim in V2"}),
       row("v_head_dim", &ModelConfig::v_head_dim, integer(kPositive),

@@ -24,8 +24,6 @@ std::vector<PublishedKey> checked_keys() {
       {"pretraining_tp", kind, {"1", "null"}, "there is no tensor parallelism"},
       {"rope_interleave", kind, {"true"}, "rotary pairs are neighbours (2i, 2i+1)"},
       {"quantization_config", kind, {"null"}, "weights are not quantised"},
-      // Compared with num_attention_heads by the reader.
-      {"num_key_value_heads", kind, {}, "MLA has as many key-value heads as heads"},
   };
 }
 

@@ -138,16 +138,6 @@ void check_key(const PublishedKey& key, const Node& value, const std::string& fu
   }
 }
 
-void check_kv_heads(const Node& value, const std::string& full, const std::string& prefix,
-                    const ModelConfig& model, ErrorList& errors) {
-  const std::string heads = std::to_string(model.num_attention_heads);
-  if (!value.is_null() && flow_text(value) != heads) {
-    errors.add(value.where, full + " (" + flow_text(value) + ")",
-               "must equal " + dotted(prefix, "num_attention_heads") + " (" + heads +
-                   "): MLA has as many key-value heads as heads");
-  }
-}
-
 void note(const PublishedKey& key, const Node& value, const std::string& full,
           std::vector<std::string>& notices) {
   notices.push_back(value.where + ": " + full + " is not used" +
@@ -162,6 +152,15 @@ void default_router(const Node& map, const Node& used, ModelConfig& model) {
   if (used.find("topk_method") != nullptr) return;
   model.topk_method = TopkMethod::kNoauxTc;
   if (used.find("group_score") == nullptr) model.group_score = GroupScore::kTop2Sum;
+}
+
+/// Published files give the heads of MLA as those of keys and values, too. What goes without saying
+/// is not kept, so that equal models compare equal.
+void forget_implied_heads(ModelConfig& model) {
+  if (model.attention.kind == AttentionKind::kGqa) return;
+  if (model.num_key_value_heads == model.implied_key_value_heads()) {
+    model.num_key_value_heads.reset();
+  }
 }
 
 /// Published files have no group_score: the method tells it.
@@ -199,6 +198,7 @@ void read_model(const Node& node, const std::string& prefix, ModelConfig& model,
     }
   }
   read_map(model_rows(), used, prefix, model, errors);
+  forget_implied_heads(model);
   default_group_score(used, model);
   default_router(map, used, model);
   check_dtypes(node, prefix, errors);
@@ -207,8 +207,6 @@ void read_model(const Node& node, const std::string& prefix, ModelConfig& model,
     const PublishedKey* key = find_published_key(map.keys[i]);
     if (key == nullptr) {
       report_unknown(map.items[i], map.keys[i], prefix, known_names(), errors);
-    } else if (key->name == "num_key_value_heads") {
-      check_kv_heads(map.items[i], full, prefix, model, errors);
     } else if (key->kind == KeyKind::kChecked) {
       check_key(*key, map.items[i], full, errors);
     } else if (key->kind == KeyKind::kInformational) {

@@ -16,6 +16,7 @@ enum class BalanceCount { kBeforeDrop, kAfterDrop };
 enum class CommunicationRows { kAll, kRemote };
 enum class DropKind { kNone, kDevice, kExpert };
 enum class DropOrder { kAffinity, kPosition };
+enum class EvalDrop { kNo, kYes, kBoth };
 
 /// run: what this run is called, where it leaves its files, how it computes.
 struct RunSection {
@@ -121,6 +122,14 @@ struct BalanceConfig {
   bool operator==(const BalanceConfig&) const = default;
 };
 
+/// router: what a study may do to the routing of training steps; evaluation is untouched.
+struct RouterConfig {
+  double jitter = 0.0;
+  bool force_balance = false;
+
+  bool operator==(const RouterConfig&) const = default;
+};
+
 /// drop: device-level token dropping, V2 section 2.2.4, or a capacity of each expert.
 struct DropConfig {
   DropKind kind = DropKind::kDevice;
@@ -141,7 +150,8 @@ struct CheckpointConfig {
 
 struct LogConfig {
   int64_t every = 10;
-  int64_t routing_every = 100;  ///< steps; 0: no routing/ files
+  int64_t routing_every = 100;       ///< steps; 0: no routing/ files
+  int64_t interference_every = 100;  ///< steps; 0: not measured
   bool tensorboard = true;
 
   bool operator==(const LogConfig&) const = default;
@@ -150,7 +160,7 @@ struct LogConfig {
 struct EvalConfig {
   int64_t every = 250;  ///< steps; 0: only at the end
   int64_t batches = 20;
-  bool drop = false;
+  EvalDrop drop = EvalDrop::kNo;
 
   bool operator==(const EvalConfig&) const = default;
 };
@@ -165,6 +175,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   BalanceConfig balance;
+  RouterConfig router;
   DropConfig drop;
   CheckpointConfig checkpoint;
   LogConfig log;

@@ -83,6 +83,11 @@ Section log_section() {
                "steps between routing/step-N.safetensors, loads per layer and expert; 0: none",
            .unit = "steps",
            .why = "a few KiB each"}),
+      row("interference_every", &LogConfig::interference_every, integer(count_from(0)),
+          {.meaning = "steps between measurements of how hard the balance losses pull on the "
+                      "routers, and against what; 0: none",
+           .unit = "steps",
+           .why = "a small part of a step each"}),
       row("tensorboard", &LogConfig::tensorboard, boolean(),
           {.meaning = "write TensorBoard event files"}),
   };
@@ -95,8 +100,12 @@ Section eval_section() {
           {.meaning = "steps between evaluations; 0: only at the end", .unit = "steps"}),
       row("batches", &EvalConfig::batches, integer(count_from(1)),
           {.meaning = "batches of each source in data.eval", .unit = "batches"}),
-      row("drop", &EvalConfig::drop, boolean(),
-          {.meaning = "drop tokens in evaluation as in training", .why = "V2 drops none"}),
+      row("drop", &EvalConfig::drop,
+          choice<EvalDrop>(
+              {{"false", EvalDrop::kNo}, {"true", EvalDrop::kYes}, {"both", EvalDrop::kBoth}}),
+          {.meaning = "drop tokens in evaluation as in training, protecting none; both: once "
+                      "without and once with",
+           .why = "V2 drops none; both tells what dropping would cost"}),
   };
   return make_section("eval", "Held-out evaluation while training.", &RunConfig::eval, rows);
 }

@@ -127,6 +127,25 @@ Section balance_section() {
                       &RunConfig::balance, rows);
 }
 
+Section router_section() {
+  const Rows<RouterConfig> rows{
+      row("jitter", &RouterConfig::jitter, number(number_between(0.0, 0.999)),
+          {.meaning =
+               "noise on the router's input: each number times a draw from 1 - jitter to 1 + "
+               "jitter, the same on any layout",
+           .symbol = "epsilon",
+           .why = "Switch Transformers 0.01, to explore; 0 in the DeepSeek papers"}),
+      row("force_balance", &RouterConfig::force_balance, boolean(),
+          {.meaning = "deal the experts out in turn, whatever the router says, within topk_group "
+                      "groups a token",
+           .why = "to measure speed at perfect balance: such a run does not learn to route"}),
+  };
+  return make_section("router",
+                      "What a study may do to the routing of training steps; evaluation is "
+                      "untouched.",
+                      &RunConfig::router, rows);
+}
+
 Section drop_section() {
   const Rows<DropConfig> rows{
       row("kind", &DropConfig::kind,

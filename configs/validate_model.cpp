@@ -6,6 +6,8 @@
 namespace dsmoe::config {
 namespace {
 
+const std::string kKindKey = "model.attention.kind";
+
 void check_group_score(const ModelConfig& model, ErrorList& errors) {
   require(model.group_score != GroupScore::kTop2Sum || model.experts_per_group() >= 2,
           "model.group_score (top2_sum) needs two experts in a group, " +
@@ -44,6 +46,34 @@ void check_experts(const ModelConfig& model, ErrorList& errors) {
   check_groups(model, errors);
 }
 
+/// What a count of key-value heads must be, by the kind of attention.
+void check_key_value_heads(const ModelConfig& model, ErrorList& errors) {
+  const std::string name = "model.num_key_value_heads";
+  if (model.attention.kind == AttentionKind::kGqa) {
+    require(model.num_key_value_heads.has_value(),
+            name + " must be given with " + kKindKey + "=gqa", errors);
+    require_divisible("model.num_attention_heads", model.num_attention_heads, name,
+                      model.key_value_heads(), errors);
+    return;
+  }
+  const int64_t wanted = model.implied_key_value_heads();
+  require(model.key_value_heads() == wanted,
+          shown(name, model.key_value_heads()) + " must equal " +
+              (model.attention.kind == AttentionKind::kMqa
+                   ? "1 with " + kKindKey + "=mqa"
+                   : shown("model.num_attention_heads", wanted) +
+                         ": only gqa has another number of them (" + kKindKey + ")"),
+          errors);
+}
+
+void check_attention(const ModelConfig& model, ErrorList& errors) {
+  check_key_value_heads(model, errors);
+  require(!model.is_mla() || model.qk_nope_head_dim > 0,
+          shown("model.qk_nope_head_dim", model.qk_nope_head_dim) +
+              " must be at least 1 with mla, whose latent makes only that part of a key",
+          errors);
+}
+
 void check_rope(const ModelConfig& model, ErrorList& errors) {
   require(model.qk_rope_head_dim % 2 == 0,
           shown("model.qk_rope_head_dim", model.qk_rope_head_dim) +
@@ -54,6 +84,7 @@ void check_rope(const ModelConfig& model, ErrorList& errors) {
 }
 
 void check_architecture(const ModelConfig& model, ErrorList& errors) {
+  check_attention(model, errors);
   check_experts(model, errors);
   check_rope(model, errors);
   require_at_most("model.first_k_dense_replace", model.first_k_dense_replace,

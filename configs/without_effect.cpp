@@ -66,6 +66,20 @@ void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
         .key("model.group_score", model.group_score, ModelConfig{}.group_score)
         .append_to(out);
   }
+  if (!model.is_mla()) {
+    Unread("a model.attention.kind other than mla")
+        .key("model.q_lora_rank", model.q_lora_rank, ModelConfig{}.q_lora_rank)
+        .append_to(out);
+  }
+}
+
+void router_keys(const RunConfig& config, std::vector<std::string>& out) {
+  const RouterConfig standard;
+  if (config.model.num_moe_layers() > 0) return;
+  Unread("no layer of routed experts")
+      .key("router.jitter", config.router.jitter, standard.jitter)
+      .key("router.force_balance", config.router.force_balance, standard.force_balance)
+      .append_to(out);
 }
 
 /// Pools are for dropping and for losses of that scope.
@@ -95,6 +109,7 @@ void data_keys(const DataConfig& data, std::vector<std::string>& out) {
 std::vector<std::string> without_effect(const RunConfig& config) {
   std::vector<std::string> out;
   model_keys(config.model, out);
+  router_keys(config, out);
   schedule_keys(config.schedule, out);
   drop_keys(config, out);
   pool_key(config, out);

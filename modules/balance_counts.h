@@ -2,6 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <vector>
+
 #include "configs/model_config.h"
 #include "configs/run_config.h"
 #include "modules/loss_units.h"
@@ -19,6 +22,9 @@ struct BalanceCounts {
   /// balance.complementary is set.
   at::Tensor unbiased_pairs_UE{};
 };
+
+/// The device group of each expert: a look-up is cheaper than a division a pair.
+[[nodiscard]] std::vector<int64_t> groups_of_experts(const config::ModelConfig& config);
 
 /// Pairs of each expert in each unit, int64 [U, E]; kept_NK (bool, may be undefined) leaves dropped
 /// ones out.

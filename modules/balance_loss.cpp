@@ -1,5 +1,8 @@
 #include "modules/balance_loss.h"
 
+#include "modules/row_loop.h"
+#include "modules/softmax_row.h"
+
 namespace dsmoe::nn {
 namespace {
 
@@ -17,10 +20,32 @@ at::Tensor shares(const at::Tensor& scores_NE, const config::ModelConfig& config
   return scores_NE / (scores_NE.sum(1, true) + 1e-20);
 }
 
-at::Tensor z_losses(const RoutingRecord& record, const LossUnits& units,
-                    const at::Tensor& tokens_U) {
-  const at::Tensor squares_N1 = record.logits_NE.logsumexp(1, /*keepdim=*/true).square();
-  return share_of_mean(squares_N1, units, tokens_U).squeeze(1);
+/// log(sum(exp(logits))) of each token, outside of the graph, by way of its affinities.
+at::Tensor known_log_sums(const RoutingRecord& record) {
+  const at::Tensor logits_NE = record.logits_NE.contiguous();
+  const at::Tensor scores_NE = record.scores_NE.detach().contiguous();
+  at::Tensor sums_N1 = at::empty({logits_NE.size(0), 1}, logits_NE.options());
+  const int64_t experts = logits_NE.size(1);
+  AT_DISPATCH_FLOATING_TYPES(logits_NE.scalar_type(), "known_log_sums", [&] {
+    const auto* const logits = logits_NE.const_data_ptr<scalar_t>();
+    const auto* const scores = scores_NE.const_data_ptr<scalar_t>();
+    auto* const sums = sums_N1.mutable_data_ptr<scalar_t>();
+    for_rows(logits_NE.size(0), 2 * experts, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        sums[n] = log_sum_exp(logits + n * experts, scores + n * experts, experts);
+      }
+    });
+  });
+  return sums_N1;
+}
+
+at::Tensor z_losses(const RoutingRecord& record, const LossUnits& units, const at::Tensor& tokens_U,
+                    const config::ModelConfig& config) {
+  const bool known = config.scoring_func == config::ScoringFunc::kSoftmax &&
+                     !(record.logits_NE.requires_grad() && at::GradMode::is_enabled());
+  const at::Tensor sums_N1 =
+      known ? known_log_sums(record) : record.logits_NE.logsumexp(1, /*keepdim=*/true);
+  return share_of_mean(sums_N1.square(), units, tokens_U).squeeze(1);
 }
 
 }  // namespace
@@ -58,7 +83,7 @@ BalanceLosses balance_losses(const RoutingRecord& record, const BalanceCounts& c
   losses.device_U =
       weighted_sum(device_fraction(fraction_UE, config.n_group), device_affinity_UD);  // (26)
   losses.communication_U = weighted_sum(visits_UD, device_affinity_UD);                // (29)
-  losses.z_U = z_losses(record, units, counts.tokens_U);
+  losses.z_U = z_losses(record, units, counts.tokens_U, config);
   if (counts.unbiased_pairs_UE.defined()) {
     losses.complementary_U = weighted_sum(
         expert_fraction(counts.unbiased_pairs_UE, counts.tokens_U, config), affinity_UE);

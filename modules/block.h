@@ -5,8 +5,9 @@
 
 #include <optional>
 
-#include "modules/mla.h"
+#include "modules/attention.h"
 #include "modules/moe.h"
+#include "modules/rms_norm.h"
 
 namespace dsmoe::nn {
 
@@ -32,7 +33,7 @@ class BlockImpl final : public torch::nn::Module {
   int64_t layer_;
   RmsNorm input_layernorm_{nullptr};
   RmsNorm post_attention_layernorm_{nullptr};
-  MultiHeadLatentAttention self_attn_{nullptr};
+  std::shared_ptr<Attention> self_attn_;
   SwigluMlp dense_{nullptr};
   Moe moe_{nullptr};
 };

@@ -1,46 +1,11 @@
 #include "modules/mla.h"
 
 #include "modules/absorbed_attention.h"
-#include "modules/latent_attention.h"
+#include "modules/causal_attention.h"
+#include "modules/continuation.h"
 #include "modules/linear.h"
 
 namespace dsmoe::nn {
-namespace {
-
-/// The angles of the rows that go on, [N, R/2]: each sequence from where its cache ends.
-RopeTable angles_of(std::span<const Continuation> parts, const RopeTable& rope) {
-  std::vector<at::Tensor> cos, sin;
-  for (const Continuation& part : parts) {
-    cos.push_back(rope.cos_TR.narrow(0, part.cache->length(), part.rows));
-    sin.push_back(rope.sin_TR.narrow(0, part.cache->length(), part.rows));
-  }
-  return {at::cat(cos), at::cat(sin)};
-}
-
-/// Writes the rows' latents and rotated keys behind what each cache has of the layer.
-std::vector<CachedSequence> remember(const at::Tensor& latent_NC, const at::Tensor& rotated_NR,
-                                     int64_t layer, std::span<const Continuation> parts) {
-  std::vector<CachedSequence> cached;
-  int64_t row = 0;
-  for (const Continuation& part : parts) {
-    const int64_t end = part.cache->length() + part.rows;
-    const at::Tensor all_SX = part.cache->rows(layer, end);
-    at::Tensor added_NX = all_SX.narrow(0, part.cache->length(), part.rows);
-    added_NX.narrow(1, 0, latent_NC.size(1)).copy_(latent_NC.narrow(0, row, part.rows));
-    added_NX.narrow(1, latent_NC.size(1), rotated_NR.size(1))
-        .copy_(rotated_NR.narrow(0, row, part.rows));
-    cached.push_back({all_SX, part.rows});
-    row += part.rows;
-  }
-  return cached;
-}
-
-bool all_begin(std::span<const Continuation> parts) {
-  return std::all_of(parts.begin(), parts.end(),
-                     [](const Continuation& part) { return part.cache->length() == 0; });
-}
-
-}  // namespace
 
 MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelConfig& config)
     : config_(config) {
@@ -81,19 +46,8 @@ at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, const S
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
   const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);
-  const at::Tensor out_NX = latent_attention(query(h_NM), kv_NX, down[1], segments, rope, config_);
+  const at::Tensor out_NX = causal_attention(query(h_NM), kv_NX, down[1], segments, rope, config_);
   return nn::linear(out_NX, o_proj_);  // (19)
-}
-
-at::Tensor MultiHeadLatentAttentionImpl::attend_fresh(const at::Tensor& query_NX,
-                                                      const at::Tensor& latent_NC,
-                                                      const at::Tensor& key_NR,
-                                                      std::span<const Continuation> parts,
-                                                      const RopeTable& rope) {
-  const at::Tensor kv_NX = nn::linear(latent_NC, kv_b_proj_);
-  std::vector<int64_t> starts{0};
-  for (const Continuation& part : parts) starts.push_back(starts.back() + part.rows);
-  return latent_attention(query_NX, kv_NX, key_NR, Segments(starts), rope, config_);
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t layer,
@@ -103,18 +57,17 @@ at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t 
   const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
                         .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor latent_NC = kv_a_layernorm_(down[0].contiguous());
-  const at::Tensor query_NX = query(h_NM);
   const RopeTable angles = angles_of(parts, rope);
-  const auto cached =
-      remember(latent_NC, rotate(down[1], angles.cos_TR, angles.sin_TR), layer, parts);
+  const auto cached = remember(
+      at::cat({latent_NC, rotate(down[1], angles.cos_TR, angles.sin_TR)}, 1), layer, parts);
+  const at::Tensor query_NX = query(h_NM);
   if (all_begin(parts)) {
-    return nn::linear(attend_fresh(query_NX, latent_NC, down[1], parts, rope), o_proj_);
+    const at::Tensor kv_NX = nn::linear(latent_NC, kv_b_proj_);
+    return nn::linear(causal_attention(query_NX, kv_NX, down[1], segments_of(parts), rope, config_),
+                      o_proj_);
   }
-  at::Tensor turned_NHX = query_NX.view({h_NM.size(0), config_.num_attention_heads, -1}).clone();
-  at::Tensor tail_NHR = turned_NHX.narrow(2, config_.qk_nope_head_dim, config_.qk_rope_head_dim);
-  tail_NHR.copy_(rotate(tail_NHR, angles.cos_TR.unsqueeze(1), angles.sin_TR.unsqueeze(1)));
-  return nn::linear(absorbed_attention(turned_NHX.flatten(1), cached, kv_b_proj_, config_),
-                    o_proj_);
+  const at::Tensor turned_NX = rotate_tails(query_NX, angles, config_);
+  return nn::linear(absorbed_attention(turned_NX, cached, kv_b_proj_, config_), o_proj_);
 }
 
 }  // namespace dsmoe::nn

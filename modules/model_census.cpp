@@ -55,9 +55,11 @@ double ffn_units(const config::ModelConfig& config) {
   return units;
 }
 
-/// Multiply-adds of a token over `keys` latents, beside its matrices: W^UK and W^UV stand among
-/// those, since they multiply the query and the output instead of every key.
-double absorbed_core(const config::ModelConfig& config, double keys) {
+/// Multiply-adds of a token over `keys` cached tokens, beside its matrices. Under MLA those are
+/// latents: W^UK and W^UV stand among the matrices, since they multiply the query and the output
+/// instead of every key.
+double decode_core(const config::ModelConfig& config, double keys) {
+  if (!config.is_mla()) return attention_core(config, keys);
   return keys * static_cast<double>(config.num_attention_heads *
                                     (2 * config.kv_lora_rank + config.qk_rope_head_dim) *
                                     config.num_hidden_layers);
@@ -89,7 +91,7 @@ FlopsCensus count_flops(const config::ModelConfig& config, int64_t sequence_leng
   census.forward = 2.0 * (matrices + attention_core(config, (length + 1.0) / 2.0));
   census.training = 3.0 * census.forward;
   census.training_noncausal = 6.0 * (matrices + attention_core(config, length));
-  census.decode = 2.0 * (matrices + absorbed_core(config, length + 1.0));
+  census.decode = 2.0 * (matrices + decode_core(config, length + 1.0));
   census.training_paper = paper_flops(config.num_hidden_layers, config.hidden_size,
                                       ffn_units(config), config.vocab_size, sequence_length);
   return census;
@@ -111,8 +113,10 @@ double paper_flops(int64_t layers, int64_t width, double ffn_units, int64_t voca
 }
 
 CacheCensus compare_caches(const config::ModelConfig& config) {
-  const int64_t head = 2 * config.qk_nope_head_dim * config.num_hidden_layers;
-  return {kv_cache_elements(config), config.num_attention_heads * head, 8 * head, head};
+  const int64_t width =
+      config.is_mla() ? 2 * config.qk_nope_head_dim : config.qk_head_dim() + config.v_head_dim;
+  const int64_t head = width * config.num_hidden_layers;
+  return {config.num_attention_heads * head, 8 * head, head};
 }
 
 TrafficCensus count_traffic(const config::ModelConfig& config) {
@@ -132,7 +136,7 @@ TrafficCensus count_traffic(const config::ModelConfig& config) {
 }
 
 int64_t kv_cache_elements(const config::ModelConfig& config) {
-  return (config.kv_lora_rank + config.qk_rope_head_dim) * config.num_hidden_layers;
+  return config.cache_width() * config.num_hidden_layers;
 }
 
 }  // namespace dsmoe::nn

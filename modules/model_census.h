@@ -36,7 +36,7 @@ struct FlopsCensus {
   double forward = 0;  ///< attention over the causal half, (T + 1) / 2 keys a token
   double training = 0;
   double training_noncausal = 0;  ///< attention over all T keys
-  double decode = 0;              ///< of one more token after T, over the latents (absorbed)
+  double decode = 0;              ///< of one more token after T; under MLA over the latents
   /// Training in the convention of the DeepSeekMoE paper: 24 L d^2 + 48 d^2 sum(x) + 12 L d T +
   /// 6 V d, with attention counted as full multi-head attention of width d; x: a layer's active FFN
   /// in units of 8 d^2.
@@ -49,12 +49,12 @@ struct FlopsCensus {
 [[nodiscard]] double paper_flops(int64_t layers, int64_t width, double ffn_units,
                                  int64_t vocabulary, int64_t sequence_length);
 
-/// Elements of the key-value cache per token: (d_c + d_h^R) * layers, V2 Table 1.
+/// Elements of the key-value cache per token, V2 Table 1: cache_width() * layers.
 [[nodiscard]] int64_t kv_cache_elements(const config::ModelConfig& config);
 
-/// What other attentions of the same heads would cache per token, V2 Table 1.
+/// What classic attentions of the same heads would cache per token, V2 Table 1: heads of d_h under
+/// MLA, as there; else of the widths they have.
 struct CacheCensus {
-  int64_t mla = 0;
   int64_t mha = 0;
   int64_t gqa = 0;  ///< of 8 groups
   int64_t mqa = 0;

@@ -2,8 +2,8 @@
 
 namespace dsmoe::nn {
 
-MoeImpl::MoeImpl(const config::ModelConfig& config, const MoeContext& context)
-    : context_(context), num_experts_(config.n_routed_experts) {
+MoeImpl::MoeImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context)
+    : context_(context), layer_(layer), num_experts_(config.n_routed_experts) {
   const int64_t held = config.n_routed_experts / context.ep.size();
   gate_ = register_module("gate", Router(config));
   experts_ = register_module("experts", Experts(config, context.ep.rank() * held, held));
@@ -15,7 +15,7 @@ MoeImpl::MoeImpl(const config::ModelConfig& config, const MoeContext& context)
 }
 
 MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping) {
-  const Routing routing = gate_(u_NM);
+  const Routing routing = gate_(u_NM, layer_, sequences.variation);
   const at::Tensor kept_NK = context_.dropper.keep(routing, sequences, dropping);
   const auto plan = std::make_shared<const parallel::DispatchPlan>(
       parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep));
@@ -25,7 +25,9 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
   at::Tensor y_NM = dispatcher.combine(experts_(arrived, plan->expert_offsets));
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
-  return {y_NM, {0, routing.scores_NE, routing.experts_NK, kept_NK, plan, routing.logits_NE}};
+  return {y_NM,
+          {layer_, routing.scores_NE, routing.experts_NK, kept_NK, plan, routing.logits_NE,
+           routing.input_NM}};
 }
 
 }  // namespace dsmoe::nn

@@ -27,14 +27,15 @@ struct MoeOutput {
 /// The DeepSeekMoE layer: shared experts and the K chosen of E routed ones, V2 (20).
 class MoeImpl final : public torch::nn::Module {
  public:
-  /// context must outlive the layer.
-  MoeImpl(const config::ModelConfig& config, const MoeContext& context);
+  /// layer: index in the model. context must outlive this.
+  MoeImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context);
 
   /// u_NM: normed input. Collective over ep; zero rows are legal and take part in every exchange.
   MoeOutput forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping);
 
  private:
   const MoeContext& context_;
+  int64_t layer_;
   int64_t num_experts_;
   Router gate_{nullptr};
   Experts experts_{nullptr};

@@ -35,6 +35,23 @@ class Lister {
   }
 
   void attention(const std::string& prefix) {
+    if (config_.is_mla()) {
+      latent_attention(prefix);
+    } else {
+      grouped_query_attention(prefix);
+    }
+    add(prefix + "o_proj", {config_.hidden_size, config_.num_attention_heads * config_.v_head_dim});
+  }
+
+  void grouped_query_attention(const std::string& prefix) {
+    const int64_t groups = config_.key_value_heads();
+    const int64_t hidden = config_.hidden_size;
+    add(prefix + "q_proj", {config_.num_attention_heads * config_.qk_head_dim(), hidden});
+    add(prefix + "k_proj", {groups * config_.qk_head_dim(), hidden});
+    add(prefix + "v_proj", {groups * config_.v_head_dim, hidden});
+  }
+
+  void latent_attention(const std::string& prefix) {
     const int64_t heads = config_.num_attention_heads;
     const int64_t query = heads * config_.qk_head_dim();
     if (config_.q_lora_rank) {
@@ -49,7 +66,6 @@ class Lister {
     add(prefix + "kv_a_layernorm", {config_.kv_lora_rank});
     add(prefix + "kv_b_proj",
         {heads * (config_.qk_nope_head_dim + config_.v_head_dim), config_.kv_lora_rank});
-    add(prefix + "o_proj", {config_.hidden_size, heads * config_.v_head_dim});
   }
 
   void feed_forward(const std::string& prefix, int64_t width) {

@@ -74,4 +74,12 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   return at::stack({a * cos - b * sin, b * cos + a * sin}, -1).flatten(-2).to(x.scalar_type());
 }
 
+at::Tensor rotate_tails(const at::Tensor& heads_NX, const RopeTable& angles,
+                        const config::ModelConfig& config) {
+  const at::Tensor turned_NHX = heads_NX.view({heads_NX.size(0), -1, config.qk_head_dim()}).clone();
+  at::Tensor tail_NHR = turned_NHX.narrow(2, config.qk_nope_head_dim, config.qk_rope_head_dim);
+  tail_NHR.copy_(rotate(tail_NHR, angles.cos_TR.unsqueeze(1), angles.sin_TR.unsqueeze(1)));
+  return turned_NHX.flatten(1);
+}
+
 }  // namespace dsmoe::nn

@@ -31,4 +31,9 @@ struct RopeTable {
 /// (15). Returns a new tensor of x's dtype, computed in the angles'. No gradient.
 [[nodiscard]] at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+/// heads_NX with the rotated part of each head, its last d_h^R numbers, turned by the angles of its
+/// row, [N, R/2]. Any number of heads of width d_h + d_h^R. Returns a new tensor. No gradient.
+[[nodiscard]] at::Tensor rotate_tails(const at::Tensor& heads_NX, const RopeTable& angles,
+                                      const config::ModelConfig& config);
+
 }  // namespace dsmoe::nn

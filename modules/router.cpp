@@ -99,12 +99,14 @@ at::Tensor select_experts(const at::Tensor& scores_NE, const config::ModelConfig
 }
 
 Routing route(const at::Tensor& logits_NE, const at::Tensor& bias_E,
-              const config::ModelConfig& config) {
+              const config::ModelConfig& config, const at::Tensor& forced_NK) {
   const at::Tensor scores_NE = config.scoring_func == config::ScoringFunc::kSigmoid
                                    ? at::sigmoid(logits_NE)
                                    : at::softmax(logits_NE, -1);  // (22)
   const at::Tensor experts_NK =
-      select_experts(bias_E.defined() ? scores_NE.detach() + bias_E : scores_NE, config);
+      forced_NK.defined()
+          ? forced_NK
+          : select_experts(bias_E.defined() ? scores_NE.detach() + bias_E : scores_NE, config);
   at::Tensor weights_NK = scores_NE.gather(1, experts_NK);  // (21)
   if (config.norm_topk_prob) weights_NK = weights_NK / (weights_NK.sum(-1, true) + 1e-20);
   if (config.routed_scaling_factor != 1.0) weights_NK = weights_NK * config.routed_scaling_factor;
@@ -120,9 +122,15 @@ RouterImpl::RouterImpl(const config::ModelConfig& config)
   }
 }
 
-Routing RouterImpl::forward(const at::Tensor& u_NM) {
+Routing RouterImpl::forward(const at::Tensor& u_NM, int64_t layer,
+                            const RouterVariation& variation) {
   const auto dtype = u_NM.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return route(nn::linear(u_NM.to(dtype), weight_), bias_, config_);
+  const at::Tensor input_NM = jittered(u_NM.to(dtype), layer, variation);
+  const at::Tensor forced_NK =
+      variation.force_balance ? balanced_experts(u_NM.size(0), variation, config_) : at::Tensor();
+  Routing routing = route(nn::linear(input_NM, weight_), bias_, config_, forced_NK);
+  routing.input_NM = input_NM.detach();
+  return routing;
 }
 
 }  // namespace dsmoe::nn

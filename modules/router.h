@@ -4,6 +4,7 @@
 #include <torch/nn/pimpl.h>
 
 #include "configs/model_config.h"
+#include "modules/router_variation.h"
 
 namespace dsmoe::nn {
 
@@ -14,6 +15,7 @@ struct Routing {
   at::Tensor scores_NE;
   at::Tensor experts_NK;  ///< int64, descending choice score, ties to the lower id
   at::Tensor weights_NK;  ///< gate weights g after normalisation and scaling, differentiable
+  at::Tensor input_NM{};  ///< what the logits are a product of; undefined where they were given
 };
 
 /// The K experts of each token: greedy over all, or (group_limited_greedy, noaux_tc) over the
@@ -24,16 +26,17 @@ struct Routing {
 
 /// Affinities, choice and gate weights, V2 (21), (22), from the router's logits [N, E]. bias_E (may
 /// be undefined) is added to the affinities for the choice alone, V3 section 2.1.2: it is neither
-/// in the weights nor in the gradient.
+/// in the weights nor in the gradient. forced_NK, where defined, takes the place of the choice.
 [[nodiscard]] Routing route(const at::Tensor& logits_NE, const at::Tensor& bias_E,
-                            const config::ModelConfig& config);
+                            const config::ModelConfig& config, const at::Tensor& forced_NK = {});
 
 /// The gate: logits in float32 (float64 in a float64 model) from weight [E, M]. Local. With
 /// noaux_tc it has the buffer e_score_correction_bias [E], which no optimizer touches.
 class RouterImpl final : public torch::nn::Module {
  public:
   explicit RouterImpl(const config::ModelConfig& config);
-  Routing forward(const at::Tensor& u_NM);
+  /// layer: index in the model.
+  Routing forward(const at::Tensor& u_NM, int64_t layer, const RouterVariation& variation);
 
  private:
   config::ModelConfig config_;

@@ -17,6 +17,7 @@ struct RoutingRecord {
   at::Tensor kept_NK;     ///< bool; undefined: everything is kept
   std::shared_ptr<const parallel::DispatchPlan> plan;
   at::Tensor logits_NE{};  ///< the router's, in the autograd graph
+  at::Tensor input_NM{};   ///< what the router saw, outside of the graph
 };
 
 }  // namespace dsmoe::nn

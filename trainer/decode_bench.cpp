@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "configs/errors.h"
-#include "modules/latent_cache.h"
+#include "modules/key_value_cache.h"
 #include "trainer/agreement.h"
 #include "trainer/session.h"
 #include "trainer/stopwatch.h"
@@ -19,8 +19,8 @@ void check_context(int64_t context, const config::ModelConfig& model) {
                     ")\nhint: raise model.max_position_embeddings");
 }
 
-nn::LatentCache random_cache(const nn::Model& model, int64_t tokens) {
-  nn::LatentCache cache(model->config(), model->dtype());
+nn::KeyValueCache random_cache(const nn::Model& model, int64_t tokens) {
+  nn::KeyValueCache cache(model->config(), model->dtype());
   cache.reserve(tokens + 1);
   for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
     cache.rows(layer, tokens).normal_();
@@ -30,7 +30,7 @@ nn::LatentCache random_cache(const nn::Model& model, int64_t tokens) {
 }
 
 DecodeTime time_decode(nn::Model& model, int64_t tokens, int64_t repetitions) {
-  nn::LatentCache cache = random_cache(model, tokens);
+  nn::KeyValueCache cache = random_cache(model, tokens);
   const at::Tensor token = at::zeros({1}, at::kLong);
   DecodeTime result{tokens, 0, 0};
   for (int64_t i = 0; i < repetitions + 1; ++i) {

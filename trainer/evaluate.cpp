@@ -21,22 +21,32 @@ struct Sums {
 /// What is added up over the windows of a set.
 struct Totals {
   std::vector<Sums> domains;
-  at::Tensor pairs_LE;  ///< chosen pairs of each expert in each MoE layer
+  at::Tensor pairs_LDE;  ///< chosen pairs of each expert in each MoE layer, by domain
+  at::Tensor kept;       ///< pairs that were not dropped, one number
+
+  Totals(int64_t count, const config::ModelConfig& model)
+      : domains(static_cast<size_t>(count)),
+        pairs_LDE(at::zeros({model.num_moe_layers(), count, model.n_routed_experts}, at::kLong)),
+        kept(at::zeros({1}, at::kLong)) {}
 };
 
-int64_t moe_layers(const config::ModelConfig& model) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < model.num_hidden_layers; ++i) count += model.is_moe_layer(i) ? 1 : 0;
-  return count;
+/// Each row of a batch as a piece of its domain.
+nn::LossUnits units_of(const data::EvalSet& set, const data::TokenBatch& batch) {
+  nn::LossUnits units{nn::Segments::uniform(batch.inputs_BT.size(0), batch.inputs_BT.size(1)),
+                      {},
+                      static_cast<int64_t>(set.domains().size())};
+  for (const int64_t row : batch.sequence_numbers) units.units.push_back(set.domain(row));
+  if (batch.valid_BT.defined()) units.valid_N = batch.valid_BT.reshape({-1});
+  return units;
 }
 
-void add_pairs(at::Tensor& pairs_LE, const nn::ModelOutput& output, const data::TokenBatch& batch,
+void add_pairs(Totals& totals, const nn::ModelOutput& output, const nn::LossUnits& units,
                const config::ModelConfig& model) {
-  nn::LossUnits all{nn::Segments({0, batch.inputs_BT.numel()}), {0}, 1};
-  if (batch.valid_BT.defined()) all.valid_N = batch.valid_BT.reshape({-1});
   for (size_t i = 0; i < output.routing.size(); ++i) {
-    pairs_LE[static_cast<int64_t>(i)] +=
-        nn::count_pairs(output.routing[i].experts_NK, {}, all, model)[0];
+    const nn::RoutingRecord& record = output.routing[i];
+    totals.pairs_LDE[static_cast<int64_t>(i)] +=
+        nn::count_pairs(record.experts_NK, {}, units, model);
+    totals.kept += nn::count_pairs(record.experts_NK, record.kept_NK, units, model).sum();
   }
 }
 
@@ -52,12 +62,13 @@ void add_batch(Totals& totals, nn::Model& model, const data::EvalSet& set,
     sum.loss += losses_B[static_cast<int64_t>(b)].item<double>();
     sum.tokens += tokens_B[static_cast<int64_t>(b)].item<int64_t>();
   }
-  add_pairs(totals.pairs_LE, output, batch, model->config());
+  add_pairs(totals, output, units_of(set, batch), model->config());
 }
 
 void reduce(Totals& totals, parallel::Communicator& world) {
   if (world.size() == 1) return;
-  world.all_reduce(totals.pairs_LE, parallel::ReduceOp::kSum);
+  world.all_reduce(totals.pairs_LDE, parallel::ReduceOp::kSum);
+  world.all_reduce(totals.kept, parallel::ReduceOp::kSum);
   std::vector<Sums>& sums = totals.domains;
   at::Tensor values = at::empty({static_cast<int64_t>(sums.size()), 2}, at::kDouble);
   auto* numbers = values.data_ptr<double>();
@@ -82,15 +93,22 @@ EvalReport report_of(const Sums& sums, int64_t text_bytes) {
   return report;
 }
 
-double mean_max_vio(const at::Tensor& pairs_LE) {
-  const int64_t layers = pairs_LE.size(0);
-  const int64_t experts = pairs_LE.size(1);
-  double sum = 0;
-  for (int64_t i = 0; i < layers; ++i) {
-    const auto* const pairs = pairs_LE.const_data_ptr<int64_t>() + i * experts;
-    sum += max_vio({pairs, static_cast<size_t>(experts)});
+std::vector<int64_t> counts_of(const at::Tensor& counts_E) {
+  const auto* const counts = counts_E.const_data_ptr<int64_t>();
+  return {counts, counts + counts_E.numel()};
+}
+
+/// What the loads say: means over layers.
+void fill_routing(EvalReport& report, const Totals& totals) {
+  const int64_t layers = totals.pairs_LDE.size(0);
+  for (const at::Tensor& pairs_DE : totals.pairs_LDE.unbind()) {
+    std::vector<std::vector<int64_t>> domains;
+    for (const at::Tensor& pairs_E : pairs_DE.unbind()) domains.push_back(counts_of(pairs_E));
+    report.max_vio += ratio(max_vio(counts_of(pairs_DE.sum(0))), layers);
+    report.specialisation += ratio(specialisation(domains), layers);
   }
-  return ratio(sum, layers);
+  const auto routed = totals.pairs_LDE.sum().item<int64_t>();
+  report.drop_rate = ratio(routed - totals.kept.item<int64_t>(), routed);
 }
 
 EvalReport report_of(const Totals& totals, const data::EvalSet& set, int64_t windows) {
@@ -101,7 +119,7 @@ EvalReport report_of(const Totals& totals, const data::EvalSet& set, int64_t win
     all.tokens += sum.tokens;
   }
   EvalReport report = report_of(all, set.text_bytes(windows));
-  report.max_vio = mean_max_vio(totals.pairs_LE);
+  fill_routing(report, totals);
   for (size_t d = 0; sums.size() > 1 && d < sums.size(); ++d) {
     report.domains[set.domains()[d]] =
         report_of(sums[d], set.text_bytes(windows, static_cast<int64_t>(d)));
@@ -122,9 +140,7 @@ EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& 
   const at::NoGradGuard no_grad;
   const int64_t windows = std::min(plan.windows, set.num_windows());
   const int64_t piece = plan.micro_sequences * world.size();
-  const config::ModelConfig& config = model->config();
-  Totals totals{std::vector<Sums>(set.domains().size()),
-                at::zeros({moe_layers(config), config.n_routed_experts}, at::kLong)};
+  Totals totals(static_cast<int64_t>(set.domains().size()), model->config());
   for (int64_t begin = 0; begin < windows; begin += piece) {
     const int64_t mine = std::min(begin + world.rank() * plan.micro_sequences, windows);
     add_batch(totals, model, set, set.load(mine, std::min(mine + plan.micro_sequences, windows)),

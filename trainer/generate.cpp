@@ -12,8 +12,8 @@ namespace {
 struct Text {
   int64_t index;
   std::vector<int64_t> pending;  ///< ids that the cache does not hold yet
-  std::unique_ptr<nn::LatentCache> own;
-  nn::LatentCache* cache;
+  std::unique_ptr<nn::KeyValueCache> own;
+  nn::KeyValueCache* cache;
   Sampler sampler;
   Generated result;
   bool done = false;
@@ -26,11 +26,11 @@ class Decoder {
       : model_(model), options_(options), sink_(sink) {}
 
   void add(int64_t index, const Prompt& prompt) {
-    std::unique_ptr<nn::LatentCache> own;
+    std::unique_ptr<nn::KeyValueCache> own;
     if (prompt.cache == nullptr) {
-      own = std::make_unique<nn::LatentCache>(model_->config(), model_->dtype());
+      own = std::make_unique<nn::KeyValueCache>(model_->config(), model_->dtype());
     }
-    nn::LatentCache* cache = prompt.cache == nullptr ? own.get() : prompt.cache;
+    nn::KeyValueCache* cache = prompt.cache == nullptr ? own.get() : prompt.cache;
     const auto length = cache->length() + static_cast<int64_t>(prompt.ids.size());
     cache->reserve(std::min(length + options_.max_tokens, last_position()));
     texts_.push_back({index,

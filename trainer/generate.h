@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "modules/latent_cache.h"
+#include "modules/key_value_cache.h"
 #include "modules/model.h"
 #include "parallel/communicator.h"
 #include "trainer/sampler.h"
@@ -20,8 +20,8 @@ struct GenerateOptions {
 
 /// What a text goes on from.
 struct Prompt {
-  std::vector<int64_t> ids;          ///< at least one
-  nn::LatentCache* cache = nullptr;  ///< of the tokens before `ids`; null: there are none
+  std::vector<int64_t> ids;            ///< at least one
+  nn::KeyValueCache* cache = nullptr;  ///< of the tokens before `ids`; null: there are none
 };
 
 struct Generated {

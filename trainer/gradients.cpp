@@ -2,6 +2,7 @@
 
 #include "parallel/grad_sync.h"
 #include "trainer/balance_scope.h"
+#include "trainer/interference.h"
 #include "trainer/loss_units.h"
 #include "trainer/sequence_info.h"
 #include "trainer/step_statistics.h"
@@ -18,6 +19,7 @@ struct Step {
   StepStatistics statistics;
   PhaseSeconds& time;
   LogitsRecorder* recorder;  ///< null: not in this step
+  std::optional<Interference> interference{};
   LayerCounts whole{};  ///< of all micro-batches and ranks, where the scope asks for it beforehand
 };
 
@@ -35,11 +37,8 @@ int64_t expert_group_bytes(const TrainContext& context) {
 
 /// Bytes that the drop decisions of one forward pass gather.
 int64_t gathered_bytes(const TrainContext& context, const data::TokenBatch& batch) {
-  int64_t moe_layers = 0;
-  for (int64_t i = 0; i < context.config.model.num_hidden_layers; ++i) {
-    if (context.config.model.is_moe_layer(i)) ++moe_layers;
-  }
-  return moe_layers * context.model->dropper().gathered_bytes(batch.inputs_BT.size(1));
+  return context.config.model.num_moe_layers() *
+         context.model->dropper().gathered_bytes(batch.inputs_BT.size(1));
 }
 
 bool counts_beforehand(const config::RunConfig& config, const MicroBatches& batches) {
@@ -50,6 +49,7 @@ bool counts_beforehand(const config::RunConfig& config, const MicroBatches& batc
 void count_whole_step(Step& step, const MicroBatches& batches) {
   const at::NoGradGuard no_grad;
   TrainContext& context = step.context;
+  const int64_t bytes_before = expert_group_bytes(context);
   for (const data::TokenBatch& batch : batches) {
     const nn::SequenceInfo sequences = sequence_info(batch, step.first_sequence, context.config);
     const auto output = context.model->forward(batch.inputs_BT, sequences, /*dropping=*/true);
@@ -57,9 +57,10 @@ void count_whole_step(Step& step, const MicroBatches& batches) {
         loss_units(batch, step.first_sequence, context.config, *context.groups.expert);
     add_counts(step.whole, count_layers(output, units, context.config));
     step.statistics.add_counting_pass(output);
-    step.statistics.add_traffic(gathered_bytes(context, batch), 0);
+    step.statistics.add_gathered(gathered_bytes(context, batch));
   }
   reduce_counts(step.whole, context.world);
+  step.statistics.add_measured(expert_group_bytes(context) - bytes_before, 0);
 }
 
 /// The counts of whole units: those here, and what other ranks have of the same units.
@@ -81,6 +82,7 @@ LayerCounts counts_of_units(const Step& step, const nn::ModelOutput& output,
 void run_micro_batch(Step& step, const data::TokenBatch& batch) {
   Stopwatch watch;
   TrainContext& context = step.context;
+  const int64_t bytes_before = expert_group_bytes(context);
   const nn::SequenceInfo sequences = sequence_info(batch, step.first_sequence, context.config);
   const nn::ModelOutput output =
       context.model->forward(batch.inputs_BT, sequences, /*dropping=*/true);
@@ -90,11 +92,15 @@ void run_micro_batch(Step& step, const data::TokenBatch& batch) {
       make_objective(context.model, output, batch.targets_BT, units,
                      counts_of_units(step, output, units), context.config.balance, step.global);
   step.time.forward += watch.lap();
+  if (step.interference) step.interference->add(output, objective.balance_terms);
+  const int64_t bytes_forward = expert_group_bytes(context);
   objective.total.backward();
   step.time.backward += watch.lap();
+  step.statistics.add_measured(bytes_forward - bytes_before,
+                               expert_group_bytes(context) - bytes_forward);
   step.statistics.add(output, objective, sequences, batch);
   if (step.recorder != nullptr) step.recorder->add(output, batch);
-  step.statistics.add_traffic(gathered_bytes(context, batch), 0);
+  step.statistics.add_gathered(gathered_bytes(context, batch));
 }
 
 LogitsRecorder* recorder_of(const TrainContext& context, int64_t step) {
@@ -131,12 +137,13 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
             StepStatistics(context.config),
             report.time,
             recorder_of(context, step_number)};
-  const int64_t bytes_before = expert_group_bytes(context);
+  if (Interference::due(context.config, step_number)) {
+    step.interference.emplace(context.config.model);
+  }
   Stopwatch watch;
   if (counts_beforehand(context.config, batches)) count_whole_step(step, batches);
   report.time.forward += watch.lap();
   for (const data::TokenBatch& batch : batches) run_micro_batch(step, batch);
-  step.statistics.add_traffic(0, expert_group_bytes(context) - bytes_before);
   if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.world);
   nn::FlatPair& gradients = context.store.gradients();
   parallel::sum_gradients(gradients.dense, gradients.expert, context.world,
@@ -145,6 +152,7 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
       parallel::global_grad_norm(gradients.dense, gradients.expert, *context.groups.expert);
   step.statistics.reduce(context.world);
   step.statistics.fill(report, step.global);
+  if (step.interference) step.interference->fill(report, context.model, context.world);
 }
 
 }  // namespace dsmoe::train

@@ -3,6 +3,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "modules/balance_counts.h"
+#include "modules/row_loop.h"
+#include "modules/softmax_row.h"
 #include "trainer/load_stats.h"
 #include "trainer/ratio.h"
 
@@ -22,6 +25,59 @@ std::vector<int64_t> zeros(int64_t count) {
   return std::vector<int64_t>(static_cast<size_t>(count), 0);
 }
 
+/// What one token's affinities say; zeros where it is padding.
+struct TokenAffinities {
+  double entropy = 0;  ///< of the affinities over their sum, nats
+  double mass = 0;     ///< of the chosen ones
+  double dropped = 0;  ///< the part of mass that was dropped
+};
+
+/// ln S - sum(s ln s) / S; for a softmax log(sum(exp(logits))) - sum(s * logits).
+template <class T>
+double entropy_of(const T* scores, const T* logits, int64_t experts, bool softmax) {
+  double sum = 0;
+  if (softmax) {
+    for (int64_t e = 0; e < experts; ++e) sum += static_cast<double>(scores[e] * logits[e]);
+    return static_cast<double>(nn::log_sum_exp(logits, scores, experts)) - sum;
+  }
+  double all = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    const auto score = static_cast<double>(scores[e]);
+    all += score;
+    sum += score > 0 ? score * std::log(score) : 0;
+  }
+  return std::log(all) - sum / all;
+}
+
+std::vector<TokenAffinities> affinities_of(const nn::RoutingRecord& record, bool softmax,
+                                           const bool* valid) {
+  const at::Tensor scores_NE = record.scores_NE.detach().contiguous();
+  const at::Tensor logits_NE = record.logits_NE.detach().contiguous();
+  const int64_t width = scores_NE.size(1);
+  const int64_t choices = record.experts_NK.size(1);
+  const auto* const experts = record.experts_NK.const_data_ptr<int64_t>();
+  const bool* const kept =
+      record.kept_NK.defined() ? record.kept_NK.const_data_ptr<bool>() : nullptr;
+  std::vector<TokenAffinities> tokens(static_cast<size_t>(scores_NE.size(0)));
+  AT_DISPATCH_FLOATING_TYPES(scores_NE.scalar_type(), "affinities_of", [&] {
+    const auto* const scores = scores_NE.const_data_ptr<scalar_t>();
+    const auto* const logits = logits_NE.const_data_ptr<scalar_t>();
+    nn::for_rows(scores_NE.size(0), 2 * width, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        if (valid != nullptr && !valid[n]) continue;
+        TokenAffinities& token = tokens[static_cast<size_t>(n)];
+        token.entropy = entropy_of(scores + n * width, logits + n * width, width, softmax);
+        for (int64_t p = n * choices; p < (n + 1) * choices; ++p) {
+          const auto score = static_cast<double>(scores[n * width + experts[p]]);
+          token.mass += score;
+          token.dropped += kept != nullptr && !kept[p] ? score : 0;
+        }
+      }
+    });
+  });
+  return tokens;
+}
+
 }  // namespace
 
 LayerStatistics::LayerStatistics(const config::ModelConfig& model, int64_t layer, int64_t sources)
@@ -32,6 +88,7 @@ LayerStatistics::LayerStatistics(const config::ModelConfig& model, int64_t layer
       sent_(zeros(model.n_group)),
       devices_(zeros(model.n_group + 1)),
       source_pairs_(zeros(sources * model.n_routed_experts)),
+      groups_(nn::groups_of_experts(model)),
       last_visit_(zeros(model.n_group)) {}
 
 void LayerStatistics::add_token(int64_t n, int64_t row, const data::TokenBatch& batch,
@@ -49,7 +106,7 @@ void LayerStatistics::add_token(int64_t n, int64_t row, const data::TokenBatch& 
       ++dropped;
       continue;
     }
-    const auto group = static_cast<size_t>(experts[k] / model_.experts_per_group());
+    const auto group = static_cast<size_t>(groups_[static_cast<size_t>(experts[k])]);
     if (last_visit_[group] != n) ++received_[group], ++visited;
     last_visit_[group] = n;
   }
@@ -60,20 +117,13 @@ void LayerStatistics::add_token(int64_t n, int64_t row, const data::TokenBatch& 
   sent_[static_cast<size_t>(batch.sequence_numbers[at] % model_.n_group)] += visited;
 }
 
-void LayerStatistics::add_affinities(const nn::RoutingRecord& record, const at::Tensor& valid_N) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor scores_NE = record.scores_NE.detach();
-  const at::Tensor shares_NE = scores_NE / scores_NE.sum(1, true);
-  const at::Tensor entropy_N = at::special_entr(shares_NE).sum(1);
-  at::Tensor chosen_NK = scores_NE.gather(1, record.experts_NK);
-  at::Tensor real_N = valid_N.defined() ? valid_N : at::ones({scores_NE.size(0)}, at::kBool);
-  const auto total = [&](const at::Tensor& x_N) {
-    return x_N.masked_select(real_N).sum(at::kDouble).item<double>();
-  };
-  entropy_ += total(entropy_N);
-  mass_ += total(chosen_NK.sum(1));
-  if (!record.kept_NK.defined()) return;
-  mass_dropped_ += total(chosen_NK.masked_fill(record.kept_NK, 0.0).sum(1));
+void LayerStatistics::add_affinities(const nn::RoutingRecord& record, const bool* valid) {
+  const bool softmax = model_.scoring_func == config::ScoringFunc::kSoftmax;
+  for (const TokenAffinities& token : affinities_of(record, softmax, valid)) {
+    entropy_ += token.entropy;
+    mass_ += token.mass;
+    mass_dropped_ += token.dropped;
+  }
 }
 
 void LayerStatistics::add(const nn::RoutingRecord& record, const data::TokenBatch& batch,
@@ -92,7 +142,7 @@ void LayerStatistics::add(const nn::RoutingRecord& record, const data::TokenBatc
     add_token(n, n / length, batch, experts + n * choices,
               kept == nullptr ? nullptr : kept + n * choices);
   }
-  add_affinities(record, valid_N);
+  add_affinities(record, valid);
   rank_visits_ += sum_of(record.plan->sent_rows);
   for (size_t i = 0; i < balance.size(); ++i) balance_[i] += balance[i];
 }

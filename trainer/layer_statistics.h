@@ -32,7 +32,7 @@ class LayerStatistics {
  private:
   void add_token(int64_t n, int64_t row, const data::TokenBatch& batch, const int64_t* experts,
                  const bool* kept);
-  void add_affinities(const nn::RoutingRecord& record, const at::Tensor& valid_N);
+  void add_affinities(const nn::RoutingRecord& record, const bool* valid);
 
   config::ModelConfig model_;
   int64_t layer_;
@@ -41,6 +41,7 @@ class LayerStatistics {
   std::vector<int64_t> sent_;
   std::vector<int64_t> devices_;
   std::vector<int64_t> source_pairs_;
+  std::vector<int64_t> groups_;      ///< of each expert
   std::vector<int64_t> last_visit_;  ///< per group: the token that came last, in this micro-batch
   int64_t kept_ = 0;
   int64_t tokens_hit_ = 0;

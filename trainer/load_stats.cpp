@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -15,6 +16,19 @@ int64_t total(std::span<const int64_t> counts) {
 
 double mean(std::span<const int64_t> counts) {
   return static_cast<double>(total(counts)) / static_cast<double>(counts.size());
+}
+
+double entropy(const std::vector<double>& shares) {
+  double sum = 0;
+  for (const double share : shares) sum -= share > 0 ? share * std::log(share) : 0;
+  return sum;
+}
+
+std::vector<double> shares_of(std::span<const int64_t> counts) {
+  std::vector<double> shares;
+  const auto all = static_cast<double>(total(counts));
+  for (const int64_t count : counts) shares.push_back(static_cast<double>(count) / all);
+  return shares;
 }
 
 }  // namespace
@@ -40,12 +54,7 @@ double avg_vio(std::span<const int64_t> counts) {
 
 double load_entropy(std::span<const int64_t> counts) {
   if (total(counts) == 0 || counts.size() < 2) return 0;
-  double entropy = 0;
-  for (const int64_t count : counts) {
-    const double share = static_cast<double>(count) / static_cast<double>(total(counts));
-    if (count > 0) entropy -= share * std::log(share);
-  }
-  return entropy / std::log(static_cast<double>(counts.size()));
+  return entropy(shares_of(counts)) / std::log(static_cast<double>(counts.size()));
 }
 
 double cv(std::span<const int64_t> counts) {
@@ -83,6 +92,22 @@ double device_vio(std::span<const int64_t> counts, int64_t devices) {
     sums.push_back(total(counts.subspan(begin, width)));
   }
   return max_vio(sums);
+}
+
+double specialisation(const std::vector<std::vector<int64_t>>& counts) {
+  std::vector<std::vector<double>> domains;
+  for (const std::vector<int64_t>& one : counts) {
+    if (total(one) > 0) domains.push_back(shares_of(one));
+  }
+  if (domains.size() < 2) return std::numeric_limits<double>::quiet_NaN();
+  const auto weight = 1.0 / static_cast<double>(domains.size());
+  std::vector<double> mixed(domains.front().size());
+  double own = 0;
+  for (const std::vector<double>& shares : domains) {
+    own += weight * entropy(shares);
+    for (size_t e = 0; e < shares.size(); ++e) mixed[e] += weight * shares[e];
+  }
+  return (entropy(mixed) - own) / std::log(static_cast<double>(domains.size()));
 }
 
 LoadValues load_of(std::span<const int64_t> pairs, std::span<const int64_t> received) {

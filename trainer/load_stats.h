@@ -36,6 +36,12 @@ namespace dsmoe::train {
 /// Throws std::invalid_argument unless `devices` divides the number of experts.
 [[nodiscard]] double device_vio(std::span<const int64_t> counts, int64_t devices);
 
+/// How differently domains choose a layer's experts: the Jensen-Shannon divergence of their shares
+/// of the pairs, each domain weighing alike, over the log of the number of domains. 0: alike, 1: no
+/// two share an expert. Not-a-number with fewer than two domains that were routed at all.
+/// counts: [domains][experts].
+[[nodiscard]] double specialisation(const std::vector<std::vector<int64_t>>& counts);
+
 /// All of one layer, from its pairs per expert and the rows that each device group received. Throws
 /// as device_vio.
 [[nodiscard]] LoadValues load_of(std::span<const int64_t> pairs, std::span<const int64_t> received);

@@ -44,6 +44,8 @@ Json traffic_json(const TrafficValues& traffic) {
   return {{"devices_per_token", traffic.devices_per_token},
           {"ranks_per_token", traffic.ranks_per_token},
           {"bytes", traffic.bytes},
+          {"forward_bytes", traffic.forward_bytes},
+          {"backward_bytes", traffic.backward_bytes},
           {"bytes_bound", traffic.bytes_bound},
           {"metadata_bytes", traffic.metadata_bytes}};
 }
@@ -56,21 +58,32 @@ Json time_json(const PhaseSeconds& time) {
           {"optimizer", time.optimizer}};
 }
 
+Json interference_json(const InterferenceValues& values) {
+  return {{"ratio", values.ratio}, {"cosine", values.cosine}};
+}
+
 Json layer_json(const LayerReport& layer) {
-  return {{"layer", layer.layer},
-          {"balance", balance_json(layer.balance)},
-          {"load", load_json(layer.load)},
-          {"router", router_json(layer.router)},
-          {"drop", drop_json(layer.drop)},
-          {"traffic", {{"devices_per_token", layer.devices_per_token}}}};
+  Json json = {{"layer", layer.layer},
+               {"balance", balance_json(layer.balance)},
+               {"load", load_json(layer.load)},
+               {"router", router_json(layer.router)},
+               {"drop", drop_json(layer.drop)},
+               {"traffic", {{"devices_per_token", layer.devices_per_token}}}};
+  json["balance"]["scaled"] = layer.balance_scaled;
+  if (layer.interference) json["interference"] = interference_json(*layer.interference);
+  return json;
 }
 
 Json eval_json(const EvalReport& eval) {
-  return {{"loss", eval.loss},
-          {"perplexity", eval.perplexity},
-          {"bits_per_byte", eval.bits_per_byte},
-          {"tokens", eval.tokens},
-          {"max_vio", eval.max_vio}};
+  Json json = {{"loss", eval.loss},
+               {"perplexity", eval.perplexity},
+               {"bits_per_byte", eval.bits_per_byte},
+               {"tokens", eval.tokens},
+               {"max_vio", eval.max_vio},
+               {"drop_rate", eval.drop_rate},
+               {"specialisation", eval.specialisation}};
+  for (const EvalReport& dropped : eval.with_drop) json["with_drop"] = eval_json(dropped);
+  return json;
 }
 
 Json report_json(const StepReport& report) {
@@ -90,7 +103,9 @@ Json report_json(const StepReport& report) {
                {"time", time_json(report.time)},
                {"memory_bytes", report.memory_bytes},
                {"skipped", report.skipped}};
+  json["balance"]["scaled"] = report.loss_total - report.loss;
   json["drop"]["protected"] = report.protected_share;
+  if (report.interference) json["interference"] = interference_json(*report.interference);
   for (const LayerReport& layer : report.layers) json["layers"].push_back(layer_json(layer));
   for (const auto& [name, eval] : report.eval) json["eval"][name] = eval_json(eval);
   return json;

@@ -3,29 +3,29 @@
 namespace dsmoe::train {
 namespace {
 
-/// alpha * sum(loss_U) / units, added to total; with alpha 0 the loss stays out of the graph.
-double add_term(at::Tensor& total, const at::Tensor& loss_U, double alpha, int64_t units) {
+/// alpha * sum(loss_U) / units, added to term; with alpha 0 the loss stays out of the graph.
+double add_loss(at::Tensor& term, const at::Tensor& loss_U, double alpha, int64_t units) {
   if (!loss_U.defined()) return 0;
   const at::Tensor sum = loss_U.sum().to(at::kDouble);
-  if (alpha != 0.0) total = total + sum * (alpha / static_cast<double>(units));
+  if (alpha != 0.0) term = term + sum * (alpha / static_cast<double>(units));
   return sum.item<double>();
 }
 
-bool any_factor(const config::BalanceConfig& balance) {
-  return balance.expert != 0 || balance.device != 0 || balance.communication != 0 ||
-         balance.z != 0 || balance.complementary != 0;
-}
-
-BalanceSums add_layer(at::Tensor& total, const nn::BalanceLosses& losses,
+BalanceSums add_layer(at::Tensor& term, const nn::BalanceLosses& losses,
                       const config::BalanceConfig& balance, int64_t units) {
-  return {add_term(total, losses.expert_U, balance.expert, units),
-          add_term(total, losses.device_U, balance.device, units),
-          add_term(total, losses.communication_U, balance.communication, units),
-          add_term(total, losses.z_U, balance.z, units),
-          add_term(total, losses.complementary_U, balance.complementary, units)};
+  return {add_loss(term, losses.expert_U, balance.expert, units),
+          add_loss(term, losses.device_U, balance.device, units),
+          add_loss(term, losses.communication_U, balance.communication, units),
+          add_loss(term, losses.z_U, balance.z, units),
+          add_loss(term, losses.complementary_U, balance.complementary, units)};
 }
 
 }  // namespace
+
+bool has_balance_terms(const config::BalanceConfig& balance) {
+  return balance.expert != 0 || balance.device != 0 || balance.communication != 0 ||
+         balance.z != 0 || balance.complementary != 0;
+}
 
 Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
                          const at::Tensor& targets_BT, const nn::LossUnits& units,
@@ -35,13 +35,18 @@ Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
   const at::Tensor lm_sum = model->loss_sum(output, targets_BT);
   objective.lm_sum = lm_sum.item<double>();
   objective.total = lm_sum / static_cast<double>(std::max<int64_t>(global.targets, 1));
-  const at::AutoGradMode gradient(at::GradMode::is_enabled() && any_factor(balance));
+  const bool any = has_balance_terms(balance);
+  const at::AutoGradMode gradient(at::GradMode::is_enabled() && any);
   for (size_t i = 0; i < output.routing.size(); ++i) {
     nn::RoutingRecord record = output.routing[i];
     if (balance.z == 0) record.logits_NE = record.logits_NE.detach();  // its value alone
     const auto losses = nn::balance_losses(record, counts[i], units, model->config());
+    at::Tensor term = at::zeros({}, at::kDouble);
     objective.balance_sums.push_back(
-        add_layer(objective.total, losses, balance, std::max<int64_t>(global.units, 1)));
+        add_layer(term, losses, balance, std::max<int64_t>(global.units, 1)));
+    if (!any) continue;
+    objective.total = objective.total + term;
+    objective.balance_terms.push_back(term);
   }
   return objective;
 }

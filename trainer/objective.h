@@ -28,9 +28,13 @@ using BalanceSums = std::array<double, 5>;
 /// value whatever the layout.
 struct Objective {
   at::Tensor total;                       ///< 0-d float64, what backward() starts from
+  std::vector<at::Tensor> balance_terms;  ///< of each layer within total; none without factors
   double lm_sum = 0;                      ///< nats, not divided
   std::vector<BalanceSums> balance_sums;  ///< what this micro-batch contributes, per layer
 };
+
+/// Whether any factor is set, so that there is a balance term at all.
+[[nodiscard]] bool has_balance_terms(const config::BalanceConfig& balance);
 
 /// LM cross-entropy / targets + sum over layers of alpha * L / units, V2 (23), (26), (29). counts:
 /// of whole units. A factor of 0 adds no graph node; its raw value is still reported. Local.

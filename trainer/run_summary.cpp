@@ -24,14 +24,14 @@ Widths widths_of(config::Precision precision) {
   return {4, precision == config::Precision::kBf16 ? 2 : 4};
 }
 
-int64_t moe_layers(const config::ModelConfig& model) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < model.num_hidden_layers; ++i) count += model.is_moe_layer(i) ? 1 : 0;
-  return count;
-}
-
 /// Elements that a layer's attention keeps for backward, per token.
 int64_t attention_elements(const config::ModelConfig& model) {
+  const int64_t output = model.num_attention_heads * (model.v_head_dim + 1);
+  if (!model.is_mla()) {
+    // Queries, keys and values, the last two once more as attention reads them, and two inputs.
+    return 2 * model.hidden_size + model.num_attention_heads * model.qk_head_dim() +
+           2 * model.cache_width() + output;
+  }
   const int64_t heads = model.num_attention_heads *
                         (model.qk_head_dim() + model.qk_nope_head_dim + 2 * model.v_head_dim + 1);
   const int64_t latents =
@@ -83,12 +83,31 @@ std::string layout_text(const parallel::Topology& t) {
          " x replicas " + std::to_string(t.replicas());
 }
 
+std::string attention_text(const config::ModelConfig& m) {
+  std::string kind;
+  switch (m.attention.kind) {
+    case config::AttentionKind::kMla:
+      kind = "latent of " + std::to_string(m.kv_lora_rank);
+      break;
+    case config::AttentionKind::kMha:
+      kind = "multi-head";
+      break;
+    case config::AttentionKind::kGqa:
+    case config::AttentionKind::kMqa:
+      kind = std::to_string(m.key_value_heads()) + " key-value heads";
+      break;
+  }
+  return std::to_string(m.num_attention_heads) + " heads, " + kind + "; a cache of " +
+         with_separators(nn::kv_cache_elements(m)) + " numbers a token";
+}
+
 void model_section(Table& table, const config::ModelConfig& m) {
   const auto census = nn::count_parameters(m);
   table.section("model");
   table.row("parameters", with_separators(census.total));
   table.row("active per token", with_separators(census.active) + " (without input embedding " +
                                     with_separators(census.active_without_input_embedding) + ")");
+  table.row("attention", attention_text(m));
   table.row("experts", std::to_string(m.n_routed_experts) + " routed in " +
                            std::to_string(m.n_group) + " device groups, " +
                            std::to_string(m.num_experts_per_tok) + " per token from " +
@@ -112,6 +131,12 @@ std::string noise_text(const config::RunConfig& c) {
   const NoiseFloor floor = noise_floor_of(c);
   return "vio " + fixed(floor.load.max_vio, 3) + ", device " + fixed(floor.load.device_vio, 3) +
          ", cv " + fixed(floor.load.cv, 3) + " (random routing of a step's tokens)";
+}
+
+/// What a study does to the routers; nothing where it does nothing.
+void router_row(Table& table, const config::RouterConfig& router) {
+  if (router.force_balance) table.row("router", "NOT USED: experts are dealt out in turn");
+  if (router.jitter > 0) table.row("router jitter", fixed(router.jitter, 3));
 }
 
 std::string mixture_text(const config::DataStage& stage) {
@@ -155,6 +180,7 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
   }
   table.row("balance scope", scope_text(c, t));
   table.row("noise floor", noise_text(c));
+  router_row(table, c.router);
   table.row("dropping",
             c.drop.kind == config::DropKind::kNone
                 ? "none"
@@ -209,7 +235,7 @@ int64_t estimate_row_bytes(const config::RunConfig& config, const parallel::Topo
       {topology.expert_size - 1,
        config.model.topk_group * std::max<int64_t>(1, topology.expert_size / config.model.n_group),
        config.model.num_experts_per_tok});
-  return kCrossings * moe_layers(config.model) * config.batch.sequences *
+  return kCrossings * config.model.num_moe_layers() * config.batch.sequences *
          config.data.sequence_length * visits * config.model.hidden_size *
          widths_of(config.run.precision).compute;
 }

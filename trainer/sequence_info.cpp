@@ -2,24 +2,34 @@
 
 #include <cmath>
 
+#include "configs/split_mix.h"
 #include "trainer/loss_units.h"
 
 namespace dsmoe::train {
 namespace {
 
-/// SplitMix64's finaliser: every input bit reaches every output bit.
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
+using config::kGoldenGamma;
+using config::split_mix;
+
+/// What is drawn for a sequence of a run.
+uint64_t sequence_hash(int64_t seed, int64_t sequence_number) {
+  return split_mix(split_mix(static_cast<uint64_t>(seed) + kGoldenGamma) +
+                   static_cast<uint64_t>(sequence_number) * kGoldenGamma);
+}
+
+nn::RouterVariation variation_of(const std::vector<int64_t>& numbers,
+                                 const config::RunConfig& config) {
+  nn::RouterVariation variation{config.router.jitter, config.router.force_balance, numbers, {}};
+  for (const int64_t number : numbers) {
+    variation.keys.push_back(split_mix(sequence_hash(config.run.seed, number) + kGoldenGamma));
+  }
+  return variation;
 }
 
 }  // namespace
 
 bool is_protected(int64_t seed, int64_t sequence_number, double fraction) {
-  constexpr uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
-  const uint64_t hash = mix(mix(static_cast<uint64_t>(seed) + kGolden) +
-                            static_cast<uint64_t>(sequence_number) * kGolden);
+  const uint64_t hash = sequence_hash(seed, sequence_number);
   return static_cast<double>(hash) < fraction * std::ldexp(1.0, 64);
 }
 
@@ -28,6 +38,7 @@ nn::SequenceInfo sequence_info(const data::TokenBatch& batch, int64_t first_sequ
   nn::SequenceInfo info;
   info.valid_BT = batch.valid_BT;
   info.segments = segments_of(batch);
+  info.variation = variation_of(batch.sequence_numbers, config);
   const double fraction =
       config.drop.kind == config::DropKind::kNone ? 0.0 : config.drop.protected_fraction;
   for (const int64_t number : batch.sequence_numbers) {

@@ -45,6 +45,16 @@ std::string routing(const StepReport& report) {
          fixed(report.traffic.devices_per_token, 2);
 }
 
+/// What dropping would cost, where it was asked for.
+std::string with_drop(const EvalReport& report) {
+  std::string text;
+  for (const EvalReport& dropped : report.with_drop) {
+    text += kBar + ("with drop " + fixed(dropped.loss, 4)) + " (" +
+            fixed(100 * dropped.drop_rate, 1) + "%)";
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string step_line(const StepReport& report, int64_t total_steps, double eta_seconds) {
@@ -58,7 +68,7 @@ std::string step_line(const StepReport& report, int64_t total_steps, double eta_
 std::string eval_line(const std::string& name, const EvalReport& report) {
   return "eval " + name + kBar + "loss " + fixed(report.loss, 4) + kBar + "perplexity " +
          fixed(report.perplexity, 2) + kBar + fixed(report.bits_per_byte, 4) + " bits/byte" + kBar +
-         with_separators(report.tokens) + " tokens";
+         with_separators(report.tokens) + " tokens" + with_drop(report);
 }
 
 }  // namespace dsmoe::train

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,12 @@ struct RouterValues {
   double topk_mass = 0;  ///< sum of the chosen affinities
 };
 
+/// The balance losses' gradient on a layer's router weights, beside the rest of the gradient there.
+struct InterferenceValues {
+  double ratio = 0;   ///< of the norms
+  double cosine = 0;  ///< between the two; negative: the losses pull against the rest
+};
+
 /// What dropping took.
 struct DropValues {
   double rate = 0;         ///< of the routed pairs
@@ -49,6 +56,8 @@ struct TrafficValues {
   double devices_per_token = 0;
   double ranks_per_token = 0;
   int64_t bytes = 0;
+  int64_t forward_bytes = 0;
+  int64_t backward_bytes = 0;
   int64_t bytes_bound = 0;
   int64_t metadata_bytes = 0;
 };
@@ -66,10 +75,12 @@ struct PhaseSeconds {
 struct LayerReport {
   int64_t layer = 0;  ///< index in the model, dense layers counted
   BalanceValues balance;
+  double balance_scaled = 0;  ///< what the factors make of them: this layer's part of loss_total
   LoadValues load;
   RouterValues router;
   DropValues drop;
   double devices_per_token = 0;
+  std::optional<InterferenceValues> interference{};  ///< every log.interference_every steps
   // Counts of the step; E experts, D device groups. Pairs before dropping, rows after it.
   std::vector<int64_t> pairs;         ///< chosen pairs per expert, E
   std::vector<int64_t> received;      ///< rows per device group: a token counts once a group, D
@@ -85,7 +96,10 @@ struct EvalReport {
   double bits_per_byte = 0;                     ///< not-a-number where the tokens stand for no text
   int64_t tokens = 0;                           ///< predicted
   double max_vio = 0;                           ///< of the whole set's loads, mean over layers
+  double drop_rate = 0;                         ///< of the routed pairs
+  double specialisation = 0;                    ///< see load_stats.h; of several domains
   std::map<std::string, EvalReport> domains{};  ///< where the documents tell more than one
+  std::vector<EvalReport> with_drop{};          ///< one, where eval.drop is both
 };
 
 /// What one training step did, the same on every rank. Not-a-number stands for "not measured".
@@ -103,6 +117,7 @@ struct StepReport {
   RouterValues router;         ///< mean over layers
   DropValues drop;             ///< mean over layers
   double protected_share = 0;  ///< of the batch's sequences, those that nothing is dropped from
+  std::optional<InterferenceValues> interference{};  ///< mean over layers
   TrafficValues traffic;
   PhaseSeconds time;
   int64_t memory_bytes = 0;

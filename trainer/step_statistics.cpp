@@ -91,13 +91,14 @@ void StepStatistics::add_counting_pass(const nn::ModelOutput& output) {
   for (const nn::RoutingRecord& record : output.routing) add_bytes(*record.plan, kForward);
 }
 
-void StepStatistics::add_traffic(int64_t gathered_bytes, int64_t measured_bytes) {
-  metadata_bytes_ += gathered_bytes;
-  bytes_ += measured_bytes;
+void StepStatistics::add_measured(int64_t forward_bytes, int64_t backward_bytes) {
+  forward_bytes_ += forward_bytes;
+  backward_bytes_ += backward_bytes;
 }
 
 void StepStatistics::reduce(parallel::Communicator& world) {
-  std::vector<int64_t*> counts{&tokens_, &protected_, &bytes_, &bytes_bound_, &metadata_bytes_};
+  std::vector<int64_t*> counts{&tokens_,         &protected_,   &forward_bytes_,
+                               &backward_bytes_, &bytes_bound_, &metadata_bytes_};
   std::vector<double*> sums{&lm_sum_};
   for (LayerStatistics& layer : layers_) {
     const auto more_counts = layer.counts();
@@ -113,7 +114,9 @@ void StepStatistics::fill(StepReport& report, const GlobalCounts& counts) const 
   report.loss = ratio(lm_sum_, counts.targets);
   report.loss_total = report.loss;
   report.protected_share = ratio(protected_, counts.rows);
-  report.traffic.bytes = bytes_;
+  report.traffic.bytes = forward_bytes_ + backward_bytes_;
+  report.traffic.forward_bytes = forward_bytes_;
+  report.traffic.backward_bytes = backward_bytes_;
   report.traffic.bytes_bound = bytes_bound_;
   report.traffic.metadata_bytes = metadata_bytes_;
   std::vector<LoadValues> loads;
@@ -121,7 +124,9 @@ void StepStatistics::fill(StepReport& report, const GlobalCounts& counts) const 
   for (const LayerStatistics& layer : layers_) {
     report.layers.push_back(layer.report(counts, tokens_));
     loads.push_back(report.layers.back().load);
-    report.loss_total += scaled(report.layers.back().balance, balance_);
+    LayerReport& last = report.layers.back();
+    last.balance_scaled = scaled(last.balance, balance_);
+    report.loss_total += last.balance_scaled;
     add_means(report, report.layers.back(), layers);
     report.traffic.ranks_per_token += ratio(layer.rank_visits(), tokens_ * layers);
   }

@@ -24,8 +24,10 @@ class StepStatistics {
            const nn::SequenceInfo& sequences, const data::TokenBatch& batch);
   /// Adds the traffic of a forward pass that was run for its counts alone.
   void add_counting_pass(const nn::ModelOutput& output);
-  /// Bytes that dropping gathered across ranks, and bytes measured on the wire, of this rank.
-  void add_traffic(int64_t gathered_bytes, int64_t measured_bytes);
+  /// Bytes of this rank that dropping gathers across ranks, by the layout.
+  void add_gathered(int64_t bytes) { metadata_bytes_ += bytes; }
+  /// Bytes of this rank measured on the wire.
+  void add_measured(int64_t forward_bytes, int64_t backward_bytes);
 
   /// Sums over all ranks. Collective over world.
   void reduce(parallel::Communicator& world);
@@ -44,7 +46,8 @@ class StepStatistics {
   double lm_sum_ = 0;
   int64_t tokens_ = 0;
   int64_t protected_ = 0;
-  int64_t bytes_ = 0;
+  int64_t forward_bytes_ = 0;
+  int64_t backward_bytes_ = 0;
   int64_t bytes_bound_ = 0;
   int64_t metadata_bytes_ = 0;
 };

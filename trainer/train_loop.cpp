@@ -59,9 +59,12 @@ void TrainRun::finish_step(StepReport& report) {
 void TrainRun::evaluate_all(StepReport& report) {
   const config::RunConfig& config = session_.config;
   for (const auto& [name, set] : eval_sets_) {
-    const EvalPlan plan{config.eval.batches * config.batch.sequences, config.batch.micro_sequences,
-                        config.eval.drop};
+    EvalPlan plan{config.eval.batches * config.batch.sequences, config.batch.micro_sequences,
+                  config.eval.drop == config::EvalDrop::kYes};
     report.eval[name] = evaluate(session_.model, set, plan, session_.world);
+    if (config.eval.drop != config::EvalDrop::kBoth) continue;
+    plan.drop = true;
+    report.eval[name].with_drop.push_back(evaluate(session_.model, set, plan, session_.world));
   }
 }
 

@@ -79,7 +79,7 @@ struct Blocks {
 
   Blocks(const AttentionHead<T>& h, A* workspace) : head(h), arena{workspace} {}
 
-  /// Key row t: content of this head, then the rotated part that all heads share.  (17)
+  /// Key row t: content of this head, then the rotated part, which heads may share.  (17)
   void load_key(int64_t t, A* to) const {
     load_row(head.kv + t * head.kv_stride, head.nope, to);
     load_row(head.rope_key + t * head.rope, head.rope, to + head.nope);
@@ -323,7 +323,7 @@ struct Backward : Blocks<T> {
 
   void store_keys() {
     for (int64_t t = 0; t < head.length; ++t) {
-      T* to = gradient.dkv + t * head.kv_stride;
+      T* to = gradient.dkv + t * gradient.dkv_stride;
       store_row(dkey[t], head.nope, A(1), to);
       store_row(dkey[t] + head.nope, head.rope, A(1), gradient.drope_key + t * head.rope);
       store_row(dvalue[t], head.value, A(1), to + head.nope);

@@ -6,7 +6,7 @@
 
 namespace dsmoe::nn::kernels {
 
-/// One head of one sequence, as the projections of MLA leave it; strides count elements.
+/// One head of one sequence, as the projections leave it; strides count elements.
 template <class T>
 struct AttentionHead {
   int64_t length;  // T, positions 0 .. T-1
@@ -29,8 +29,9 @@ template <class T>
 struct AttentionGradient {
   const T* out;
   const T* dout;
-  T* dquery;  // strides as query and kv
+  T* dquery;  // stride as query
   T* dkv;
+  int64_t dkv_stride;
   opmath_t<T>* drope_key;  // [T, rope], contiguous: this head's part, still rotated
 };
 

@@ -36,6 +36,12 @@ RopeScaling random_rope() {
           fraction(),       fraction(),          fraction()};
 }
 
+void fill_attention(ModelConfig& model) {
+  model.attention.kind = coin() ? AttentionKind::kMla : AttentionKind::kGqa;
+  if (!model.is_mla()) model.num_key_value_heads = between_of(1, 9);
+  model.num_attention_heads = model.num_key_value_heads.value_or(1) * between_of(1, 9);
+}
+
 void fill_routing(ModelConfig& model) {
   model.n_group = between_of(1, 6);
   const int64_t per_group = between_of(2, 5);
@@ -54,7 +60,7 @@ ModelConfig random_model() {
   model.vocab_size = between_of(300, 9000);
   model.hidden_size = between_of(1, 9000);
   model.num_hidden_layers = between_of(3, 90);
-  model.num_attention_heads = between_of(1, 90);
+  fill_attention(model);
   model.intermediate_size = between_of(1, 9000);
   model.max_position_embeddings = between_of(600, 9000);
   model.q_lora_rank = coin() ? std::optional<int64_t>(between_of(1, 99)) : std::nullopt;
@@ -111,11 +117,12 @@ void fill_training(RunConfig& config) {
                     coin() ? BalanceScope::kPool : BalanceScope::kGlobalBatch,
                     BalanceCount::kAfterDrop,
                     CommunicationRows::kRemote};
+  config.router = {0.5 * fraction(), coin()};
   config.drop = {coin() ? DropKind::kNone : DropKind::kExpert, fraction(), fraction(),
                  DropOrder::kPosition};
   config.checkpoint = {between_of(0, 9), between_of(1, 9), between_of(0, 9)};
-  config.log = {between_of(1, 9), between_of(0, 9), coin()};
-  config.eval = {between_of(0, 9), between_of(1, 9), coin()};
+  config.log = {between_of(1, 9), between_of(0, 9), between_of(0, 9), coin()};
+  config.eval = {between_of(0, 9), between_of(1, 9), coin() ? EvalDrop::kYes : EvalDrop::kBoth};
 }
 
 RunConfig random_config() {

@@ -118,7 +118,7 @@ TEST_CASE("checked keys must have the implemented value") {
   expect_error("quantization_config: {quant_method: fp8}", {"model.quantization_config"});
   expect_error("model_type: llama", {"model.model_type: must be deepseek_v2 | deepseek_v3"});
   expect_error("num_key_value_heads: 2",
-               {"model.num_key_value_heads (2): must equal model.num_attention_heads (4)"});
+               {"model.num_key_value_heads (2) must equal model.num_attention_heads (4)"});
   CHECK_NOTHROW(read_model_section("num_key_value_heads: 8, num_attention_heads: 8"));
 }
 
@@ -199,7 +199,10 @@ TEST_CASE("keys that transformers defaults are taken at its defaults") {
 }
 
 TEST_CASE("config.json that is written reads back to the same model") {
-  for (const ModelConfig& model : {ModelConfig{}, released()}) {
+  ModelConfig grouped;
+  grouped.attention.kind = AttentionKind::kGqa;
+  grouped.num_key_value_heads = 2;
+  for (const ModelConfig& model : {ModelConfig{}, released(), grouped}) {
     std::vector<std::string> notices;
     const std::string text = to_hf_config_json(model, "bfloat16");
     CHECK(from_hf_config_json(text, "config.json", notices) == model);
@@ -224,6 +227,19 @@ TEST_CASE("config.json holds what transformers needs in the older and the newer 
   CHECK(plain["q_lora_rank"].is_null());
   CHECK(plain["norm_topk_prob"] == false);
   CHECK(plain["rms_norm_eps"] == 1e-6);
+}
+
+TEST_CASE("other attentions than MLA are of no DeepSeek class") {
+  const ModelConfig mqa = read_model_section("attention: {kind: mqa}, qk_nope_head_dim: 0");
+  CHECK(mqa.key_value_heads() == 1);
+  CHECK(mqa.cache_width() == mqa.qk_rope_head_dim + mqa.v_head_dim);
+  CHECK(hf_class(mqa).reason.find("attention.kind is not mla") == 0);
+  const auto json = nlohmann::json::parse(to_hf_config_json(mqa, "float32"));
+  CHECK(json["model_type"] == "dsmoe");
+  CHECK(json["attention"]["kind"] == "mqa");
+  CHECK(json["num_key_value_heads"] == 1);
+  CHECK_FALSE(
+      nlohmann::json::parse(to_hf_config_json(ModelConfig{}, "float32")).contains("attention"));
 }
 
 TEST_CASE("the class of transformers is named where it computes the same") {

@@ -28,6 +28,26 @@ RunConfig trainable() {
 
 TEST_CASE("the defaults are a valid configuration") { CHECK_NOTHROW(check_config(RunConfig{})); }
 
+TEST_CASE("key-value heads must be what the kind of attention has") {
+  const auto heads_of = [](AttentionKind kind, std::optional<int64_t> heads) {
+    return [=](RunConfig& c) {
+      c.model.attention.kind = kind;
+      c.model.num_key_value_heads = heads;
+    };
+  };
+  expect_refused(heads_of(AttentionKind::kGqa, {}),
+                 {"model.num_key_value_heads must be given with model.attention.kind=gqa"});
+  expect_refused(heads_of(AttentionKind::kGqa, 3),
+                 {"model.num_attention_heads (4) must be divisible by "
+                  "model.num_key_value_heads (3)"});
+  expect_refused(heads_of(AttentionKind::kMqa, 2),
+                 {"model.num_key_value_heads (2) must equal 1 with model.attention.kind=mqa"});
+  expect_refused(heads_of(AttentionKind::kMha, 2),
+                 {"model.num_key_value_heads (2) must equal model.num_attention_heads (4)"});
+  expect_refused([](RunConfig& c) { c.model.qk_nope_head_dim = 0; },
+                 {"model.qk_nope_head_dim (0) must be at least 1 with mla"});
+}
+
 TEST_CASE("experts must fit their groups") {
   expect_refused(
       [](RunConfig& c) {

@@ -36,7 +36,7 @@ template <typename T>
 void write(const T* values, size_t count) {
   const auto length = static_cast<uint32_t>(count);
   std::fwrite(&length, sizeof(length), 1, stdout);
-  std::fwrite(values, sizeof(T), count, stdout);
+  if (count > 0) std::fwrite(values, sizeof(T), count, stdout);  // no values: a null pointer
 }
 
 void answer(const Tokenizer& tokenizer) {

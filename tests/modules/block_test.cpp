@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "modules/mla.h"
 #include "parallel/local_communicator.h"
 #include "tests/modules/numeric.h"
 #include "tests/modules/tiny_model.h"

@@ -72,12 +72,21 @@ TEST_CASE("DeepSeek-V3's router and layers have the published number of paramete
   CHECK(parts.shared_experts == int64_t{58} * 44'040'192);
 }
 
-TEST_CASE("DeepSeekMoE 16B has its published total once its attention is the paper's") {
+TEST_CASE("DeepSeekMoE 16B has its published total") {
   const auto config = preset("moe_16b");
-  const int64_t multi_head = 4 * config.hidden_size * config.hidden_size;
-  CHECK(count_parameters(config).total - count_parts(config).attention +
-            config.num_hidden_layers * multi_head ==
-        16'375'728'128);
+  CHECK(count_parameters(config).total == 16'375'728'128);
+  CHECK(count_parts(config).attention ==
+        config.num_hidden_layers * 4 * config.hidden_size * config.hidden_size);
+  CHECK(kv_cache_elements(config) == config.num_hidden_layers * 2 * config.hidden_size);
+}
+
+TEST_CASE("fewer key-value heads take fewer parameters and a smaller cache") {
+  config::ModelConfig config;
+  config.attention.kind = config::AttentionKind::kGqa;
+  config.num_key_value_heads = 2;
+  // Four query heads of 64, two key heads of 64 and two value heads of 32.
+  CHECK(count_parts(config).attention == 4 * 256 * (4 * 64 + 2 * (64 + 32) + 4 * 32));
+  CHECK(kv_cache_elements(config) == 4 * 2 * (64 + 32));
 }
 
 TEST_CASE("a token's key-value cache has the elements of V2 table 1") {

@@ -101,11 +101,21 @@ config::ModelConfig variant(bool compressed) {
   return config;
 }
 
+config::ModelConfig grouped_queries() {
+  auto config = test::tiny_model();
+  config.attention.kind = config::AttentionKind::kGqa;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  return config;
+}
+
 TEST_CASE("the gradient of the whole model is that of finite differences in every tensor") {
-  const bool compressed = GENERATE(true, false);
+  const auto config = GENERATE(variant(true), variant(false), grouped_queries());
   const bool padded = GENERATE(false, true);
-  CAPTURE(compressed, padded);
-  Fixture f(variant(compressed));
+  const double jitter = GENERATE(0.0, 0.3);
+  CAPTURE(config.q_lora_rank.has_value(), config.is_mla(), padded, jitter);
+  Fixture f(config);
+  f.sequences.variation = {jitter, false, {0, 1, 2}, {10, 11, 12}};
   if (padded) {
     f.sequences.valid_BT = at::ones({kBatch, kLength}, at::kBool);
     f.sequences.valid_BT[0].slice(0, 3).fill_(false);

@@ -26,7 +26,7 @@ struct Fixture {
   explicit Fixture(const config::ModelConfig& model, config::DropConfig drop = {})
       : config(model),
         context{ep, TokenDropper(model, drop, /*pool=*/1, /*micro_sequences=*/2, ep)},
-        moe(model, context) {
+        moe(model, /*layer=*/0, context) {
     test::randomize(*moe, 50);
   }
   at::Tensor parameter(const char* name) const { return moe->named_parameters()[name]; }

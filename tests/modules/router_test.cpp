@@ -144,12 +144,16 @@ TEST_CASE("the gate's gradient in input and weight is that of its gate weights")
   config.routed_scaling_factor = 2.5;
   config.norm_topk_prob = GENERATE(false, true);
   config.scoring_func = GENERATE(config::ScoringFunc::kSoftmax, config::ScoringFunc::kSigmoid);
+  // The noise of two sequences, or none.
+  const RouterVariation variation{GENERATE(0.0, 0.3), false, {4, 5}, {17, 18}};
   Router gate(config);
   test::randomize(*gate, 11);
   const at::Tensor u_NM = test::random({6, 5}, 1).requires_grad_();
   const at::Tensor pull_NK = test::random({6, 3}, 2);
-  const auto f = [&] { return (gate(u_NM).weights_NK * pull_NK).sum().item<double>(); };
-  (gate(u_NM).weights_NK * pull_NK).sum().backward();
+  const auto f = [&] {
+    return (gate(u_NM, 1, variation).weights_NK * pull_NK).sum().item<double>();
+  };
+  (gate(u_NM, 1, variation).weights_NK * pull_NK).sum().backward();
   const at::Tensor weight = gate->parameters().front();
   CHECK(test::gradient_error(f, u_NM.detach(), u_NM.grad()) < 1e-8);
   CHECK(test::gradient_error(f, weight.detach(), weight.grad()) < 1e-8);
@@ -162,12 +166,13 @@ TEST_CASE("the gate computes in float32 for a bf16 model and takes no rows") {
   test::randomize(*gate, 4);
   gate->to(at::kBFloat16);
   const at::Tensor u_NM = test::random({6, 5}, 1).to(at::kBFloat16);
-  const Routing routing = gate(u_NM);
+  const Routing routing = gate(u_NM, 0, RouterVariation{});
   const at::Tensor weight = gate->parameters().front();
   CHECK(routing.scores_NE.scalar_type() == at::kFloat);
   CHECK(test::gap(routing.scores_NE,
                   at::softmax(at::mm(u_NM.to(at::kFloat), weight.to(at::kFloat).t()), 1)) < 1e-6);
-  CHECK(gate(u_NM.slice(0, 0, 0)).experts_NK.sizes() == at::IntArrayRef({0, 3}));
+  CHECK(gate(u_NM.slice(0, 0, 0), 0, RouterVariation{}).experts_NK.sizes() ==
+        at::IntArrayRef({0, 3}));
 }
 
 }  // namespace

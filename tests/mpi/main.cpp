@@ -7,7 +7,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
-#include <cstring>
+#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
@@ -34,7 +34,7 @@ std::string gather_text(Communicator& world, const std::string& text) {
   world.all_reduce(longest, ReduceOp::kMax);
   const auto width = longest.item<int64_t>();
   auto mine = at::zeros({1, width}, at::kChar);
-  std::memcpy(mine.mutable_data_ptr(), text.data(), text.size());
+  std::copy(text.begin(), text.end(), mine.mutable_data_ptr<int8_t>());
   auto all = at::zeros({world.size(), width}, at::kChar);
   world.all_gather(all, mine);
   std::string result(static_cast<const char*>(all.const_data_ptr()), all.nbytes());

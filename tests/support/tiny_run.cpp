@@ -95,6 +95,7 @@ config::RunConfig tiny_run() {
   m.topk_group = 2;
   m.initializer_range = 0.3;
   run.data.sequence_length = kLength;
+  run.log.interference_every = 1;
   run.batch = {.sequences = 8, .micro_sequences = 8, .pool = 1};
   return run;
 }

@@ -10,6 +10,8 @@
 namespace dsmoe::test {
 namespace {
 
+constexpr double kAngle = 100;  // a cosine near 0 is a sum that all but cancels
+
 struct Layout {
   int64_t expert;
   int64_t micro;
@@ -53,6 +55,12 @@ void compare_reports(Checks& checks, const train::StepReport& a, const train::St
     checks.that(a.layers[i].pairs == b.layers[i].pairs, what + "pairs of each expert");
     checks.that(a.layers[i].sent == b.layers[i].sent, what + "rows from each group");
     checks.that(a.layers[i].devices == b.layers[i].devices, what + "tokens by groups visited");
+  }
+  checks.equal(a.interference.has_value(), b.interference.has_value(), what + "interference");
+  if (a.interference && b.interference) {
+    near(checks, a.interference->ratio, b.interference->ratio, tolerance, what + "pull on routers");
+    near(checks, a.interference->cosine, b.interference->cosine, kAngle * tolerance,
+         what + "cosine of that pull");
   }
   near(checks, a.protected_share, b.protected_share, 1e-15, what + "drop.protected");
   near(checks, a.traffic.devices_per_token, b.traffic.devices_per_token, 1e-15,
@@ -182,6 +190,25 @@ Failures biased_sigmoid_router(parallel::Communicator& world) {
   return compare_layouts(world, config, {.biased = true}, kExact);
 }
 
+/// Noise on the routers' inputs, and experts dealt out in turn.
+Failures varied_routers(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.router.jitter = 0.3;
+  Failures failures = compare_layouts(world, config, {.sequences = 5, .padded = true}, kExact);
+  config.router.force_balance = true;
+  const Failures more = compare_layouts(world, config, {}, kExact);
+  failures.insert(failures.end(), more.begin(), more.end());
+  return failures;
+}
+
+Failures grouped_query_attention(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.model.attention.kind = config::AttentionKind::kGqa;
+  config.model.num_attention_heads = 4;
+  config.model.num_key_value_heads = 2;
+  return compare_layouts(world, config, {.documents = true}, kExact);
+}
+
 const bool registered =
     register_rank_case("layout: any expert size and accumulation gives one rank's gradient",
                        any_layout) &&
@@ -195,6 +222,8 @@ const bool registered =
     register_rank_case("layout: capacity of each expert", dropping_by_experts) &&
     register_rank_case("layout: balance losses over pools and the whole batch", wider_scopes) &&
     register_rank_case("layout: V3's router", biased_sigmoid_router) &&
+    register_rank_case("layout: jitter and forced balance", varied_routers) &&
+    register_rank_case("layout: grouped-query attention", grouped_query_attention) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 
 }  // namespace

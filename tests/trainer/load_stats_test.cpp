@@ -68,4 +68,16 @@ TEST_CASE("over layers loads are averaged and the dead are summed") {
   CHECK(train::over_layers({}).max_vio == 0);
 }
 
+TEST_CASE("specialisation is 0 for domains that route alike and 1 for those that share nothing") {
+  CHECK(train::specialisation({{1, 2, 3}, {10, 20, 30}}) == Approx(0).margin(1e-15));
+  CHECK(train::specialisation({{5, 5, 0, 0}, {0, 0, 7, 1}}) == Approx(1));
+  // Shares (1, 0) and (1/2, 1/2): entropy of (3/4, 1/4) less half of ln 2, over ln 2.
+  const double mixed = -(0.75 * std::log(0.75) + 0.25 * std::log(0.25));
+  CHECK(train::specialisation({{4, 0}, {3, 3}}) ==
+        Approx((mixed - 0.5 * std::log(2.0)) / std::log(2.0)));
+  // A domain without tokens says nothing.
+  CHECK(train::specialisation({{5, 0}, {0, 0}, {0, 3}}) == Approx(1));
+  CHECK(std::isnan(train::specialisation({{1, 2, 3}})));
+}
+
 }  // namespace

@@ -66,7 +66,10 @@ const std::set<std::string> kStepKeys = {"step",
                                          "drop.protected",
                                          "traffic.devices_per_token",
                                          "traffic.ranks_per_token",
+                                         "balance.scaled",
                                          "traffic.bytes",
+                                         "traffic.forward_bytes",
+                                         "traffic.backward_bytes",
                                          "traffic.bytes_bound",
                                          "traffic.metadata_bytes",
                                          "time.data",
@@ -87,6 +90,8 @@ TEST_CASE("layers and evaluations add their keys only where they are") {
   report.layers[1].layer = 4;
   report.layers[1].load.max_vio = 0.5;
   report.eval["webster"].tokens = 9;
+  report.layers[0].interference = dsmoe::train::InterferenceValues{0.5, -0.25};
+  report.interference = dsmoe::train::InterferenceValues{0.25, 0.75};
   const json line = json::parse(to_json(report));
   std::set<std::string> expected = kStepKeys;
   for (const char* key : {"layers.layer",
@@ -101,6 +106,11 @@ TEST_CASE("layers and evaluations add their keys only where they are") {
                           "layers.traffic.devices_per_token",
                           "layers.balance.z",
                           "layers.balance.complementary",
+                          "layers.balance.scaled",
+                          "layers.interference.ratio",
+                          "layers.interference.cosine",
+                          "interference.ratio",
+                          "interference.cosine",
                           "layers.load.min_vio",
                           "layers.load.avg_vio",
                           "layers.load.entropy",
@@ -112,6 +122,8 @@ TEST_CASE("layers and evaluations add their keys only where they are") {
                           "layers.drop.tokens_lost",
                           "layers.drop.mass",
                           "eval.webster.max_vio",
+                          "eval.webster.drop_rate",
+                          "eval.webster.specialisation",
                           "eval.webster.loss",
                           "eval.webster.perplexity",
                           "eval.webster.bits_per_byte",
@@ -122,6 +134,17 @@ TEST_CASE("layers and evaluations add their keys only where they are") {
   CHECK(line["layers"][1]["layer"] == 4);
   CHECK(line["layers"][1]["load"]["max_vio"] == 0.5);
   CHECK(line["eval"]["webster"]["tokens"] == 9);
+  CHECK_FALSE(line["layers"][1].contains("interference"));
+}
+
+TEST_CASE("an evaluation with drops stands beside the one without") {
+  StepReport report = report_of(1);
+  report.eval["webster"].loss = 2.0;
+  report.eval["webster"].with_drop.push_back({.loss = 2.5, .drop_rate = 0.1});
+  const json eval = json::parse(to_json(report))["eval"]["webster"];
+  CHECK(eval["loss"] == 2.0);
+  CHECK(eval["with_drop"]["loss"] == 2.5);
+  CHECK(eval["with_drop"]["drop_rate"] == 0.1);
 }
 
 TEST_CASE("metrics keep every bit of a double and write null for what is no number") {

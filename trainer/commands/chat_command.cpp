@@ -96,7 +96,7 @@ class Conversation {
   const ChatCommand& command_;
   LoadedModel& loaded_;
   CommandContext& context_;
-  nn::LatentCache cache_;  ///< used on rank 0
+  nn::KeyValueCache cache_;  ///< used on rank 0
   std::vector<int64_t> ids_;
   int64_t fed_ = 0;
 };

@@ -72,6 +72,7 @@ nlohmann::ordered_json to_json(const EvalReport& report) {
                                  {"perplexity", report.perplexity},
                                  {"bits_per_byte", report.bits_per_byte},
                                  {"tokens", report.tokens}};
+  if (!report.domains.empty()) json["specialisation"] = report.specialisation;
   for (const auto& [name, domain] : report.domains) json["domains"][name] = to_json(domain);
   return json;
 }

@@ -5,6 +5,7 @@
 #include "configs/hf_config.h"
 #include "configs/init_from.h"
 #include "modules/model_census.h"
+#include "trainer/checkpoint.h"
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/human.h"
@@ -37,7 +38,7 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
   const auto parameters = nn::count_parameters(config.model);
   const auto flops = nn::count_flops(config.model, config.data.sequence_length);
   const int64_t cache = nn::kv_cache_elements(config.model);
-  const int64_t bytes = config.run.precision == config::Precision::kBf16 ? 2 : 4;
+  const auto bytes = static_cast<int64_t>(c10::elementSize(compute_dtype(config.run.precision)));
   const auto parts = nn::count_parts(config.model);
   const auto caches = nn::compare_caches(config.model);
   const auto traffic = nn::count_traffic(config.model);

@@ -6,6 +6,7 @@
 #include "modules/model_census.h"
 #include "trainer/agreement.h"
 #include "trainer/check_run.h"
+#include "trainer/checkpoint.h"
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/run_summary.h"
@@ -28,8 +29,11 @@ struct TrainCommand final : Command {
 
 void print_json(const config::RunConfig& config, const parallel::Topology& topology) {
   const auto census = nn::count_parameters(config.model);
+  const int64_t cache = nn::kv_cache_elements(config.model);
+  const auto bytes = static_cast<int64_t>(c10::elementSize(compute_dtype(config.run.precision)));
   const nlohmann::ordered_json json = {
       {"parameters", {{"total", census.total}, {"active", census.active}}},
+      {"kv_cache", {{"elements_per_token", cache}, {"bytes_per_token", cache * bytes}}},
       {"length", {{"steps", total_steps(config)}, {"tokens", total_tokens(config)}}},
       {"memory", memory_json(estimate_memory(config, topology))},
       {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},

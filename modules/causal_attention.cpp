@@ -1,4 +1,4 @@
-#include "modules/latent_attention.h"
+#include "modules/causal_attention.h"
 
 #include "modules/dispatch_type.h"
 #include "modules/kernels/attention_table.h"
@@ -13,27 +13,35 @@ using torch::autograd::variable_list;
 
 struct Shape {
   Segments segments;
-  int64_t heads;
+  int64_t heads;            // H
+  int64_t key_value_heads;  // G
+  int64_t rope_key_heads;   // G'
   int64_t nope;
   int64_t rope;
   int64_t value;
   double scale;
 
   [[nodiscard]] int64_t key() const { return nope + rope; }
+  [[nodiscard]] int64_t key_value() const { return nope + value; }
+  /// The first number of a head's keys and values within a row.
+  [[nodiscard]] int64_t key_value_at(int64_t head) const {
+    return head / (heads / key_value_heads) * key_value();
+  }
+  [[nodiscard]] int64_t rope_key_of(int64_t head) const { return head / (heads / rope_key_heads); }
 };
 
 /// What both directions read.
 struct Inputs {
   at::Tensor q_NX;
   at::Tensor kv_NX;
-  at::Tensor rotated_key_NR;
+  at::Tensor rotated_key_GNR;
   at::Tensor cos_TR;
   at::Tensor sin_TR;
   at::Tensor log_sum_exp_HN;
 };
 
-/// Turns the rows of a decoupled key by their positions, in place; sign -1 turns back.  V2 (15)
-void rotate_rows(at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor& sin_TR,
+/// Turns the rows of one decoupled key by their positions, in place; sign -1 turns back.  V2 (15)
+void rotate_rows(const at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor& sin_TR,
                  const Segments& segments, int sign) {
   const int64_t width = rows_NR.size(1);
   DSMOE_DISPATCH(rows_NR, [&] {
@@ -53,12 +61,24 @@ void rotate_rows(at::Tensor& rows_NR, const at::Tensor& cos_TR, const at::Tensor
   });
 }
 
+/// The decoupled keys of each of G' heads, rotated.
+at::Tensor rotated_keys(const at::Tensor& rope_key_NX, const at::Tensor& cos_TR,
+                        const at::Tensor& sin_TR, const Shape& s) {
+  at::Tensor keys_GNR = rope_key_NX.view({-1, s.rope_key_heads, s.rope})
+                            .transpose(0, 1)
+                            .clone(at::MemoryFormat::Contiguous);
+  for (int64_t g = 0; g < s.rope_key_heads; ++g) {
+    rotate_rows(keys_GNR.select(0, g), cos_TR, sin_TR, s.segments, 1);
+  }
+  return keys_GNR;
+}
+
 template <class T>
 kernels::AttentionHead<T> head_of(const Inputs& in, const Shape& s, int64_t head, int64_t segment) {
   using opmath = kernels::opmath_t<T>;
   const int64_t row = s.segments.start(segment);
   const int64_t query_stride = s.heads * s.key();
-  const int64_t kv_stride = s.heads * (s.nope + s.value);
+  const int64_t kv_stride = s.key_value_heads * s.key_value();
   return {
       .length = s.segments.length(segment),
       .nope = s.nope,
@@ -67,9 +87,10 @@ kernels::AttentionHead<T> head_of(const Inputs& in, const Shape& s, int64_t head
       .scale = static_cast<opmath>(s.scale),
       .query = in.q_NX.const_data_ptr<T>() + row * query_stride + head * s.key(),
       .query_stride = query_stride,
-      .kv = in.kv_NX.const_data_ptr<T>() + row * kv_stride + head * (s.nope + s.value),
+      .kv = in.kv_NX.const_data_ptr<T>() + row * kv_stride + s.key_value_at(head),
       .kv_stride = kv_stride,
-      .rope_key = in.rotated_key_NR.const_data_ptr<T>() + row * s.rope,
+      .rope_key = in.rotated_key_GNR.const_data_ptr<T>() +
+                  (s.rope_key_of(head) * s.segments.rows() + row) * s.rope,
       .cos = in.cos_TR.const_data_ptr<opmath>(),
       .sin = in.sin_TR.const_data_ptr<opmath>(),
       .out_stride = s.heads * s.value,
@@ -103,21 +124,23 @@ at::Tensor attend(const Inputs& in, const Shape& s) {
   return out_NX;
 }
 
+/// What each head gives, for heads to share keys and values.
 struct Gradients {
   at::Tensor dq_NX;
-  at::Tensor dkv_NX;
-  at::Tensor drope_key_HNR;  // of each head, in the type that kernels compute in
+  at::Tensor dkv_NHX;
+  at::Tensor drope_key_HNR;  // in the type that kernels compute in
 };
 
 Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& out_NX,
                           const at::Tensor& dout_NX) {
-  Gradients gradients{at::empty_like(in.q_NX), at::empty_like(in.kv_NX),
+  Gradients gradients{at::empty_like(in.q_NX),
+                      at::empty({s.segments.rows(), s.heads, s.key_value()}, in.kv_NX.options()),
                       at::empty({s.heads, s.segments.rows(), s.rope}, in.log_sum_exp_HN.options())};
   DSMOE_DISPATCH(in.q_NX, [&] {
     const auto* const out = out_NX.const_data_ptr<scalar_t>();
     const auto* const dout = dout_NX.const_data_ptr<scalar_t>();
     auto* const dq = gradients.dq_NX.mutable_data_ptr<scalar_t>();
-    auto* const dkv = gradients.dkv_NX.mutable_data_ptr<scalar_t>();
+    auto* const dkv = gradients.dkv_NHX.mutable_data_ptr<scalar_t>();
     auto* const drope = gradients.drope_key_HNR.mutable_data_ptr<kernels::opmath_t<scalar_t>>();
     for_heads<scalar_t>(in, s, [&](int64_t head, int64_t segment, auto* workspace) {
       const auto view = head_of<scalar_t>(in, s, head, segment);
@@ -128,7 +151,8 @@ Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& ou
           {.out = out + out_at,
            .dout = dout + out_at,
            .dquery = dq + row * view.query_stride + head * s.key(),
-           .dkv = dkv + row * view.kv_stride + head * (s.nope + s.value),
+           .dkv = dkv + (row * s.heads + head) * s.key_value(),
+           .dkv_stride = s.heads * s.key_value(),
            .drope_key = drope + (head * s.segments.rows() + row) * s.rope},
           workspace);
     });
@@ -136,19 +160,33 @@ Gradients attend_backward(const Inputs& in, const Shape& s, const at::Tensor& ou
   return gradients;
 }
 
-struct LatentAttentionFunction : torch::autograd::Function<LatentAttentionFunction> {
+/// Sums over the heads that share keys and values.
+at::Tensor shared_key_values(const at::Tensor& dkv_NHX, const Shape& s) {
+  if (s.key_value_heads == s.heads) return dkv_NHX.flatten(1);
+  return dkv_NHX.unflatten(1, {s.key_value_heads, -1}).sum(2).flatten(1);
+}
+
+/// Sums over the heads that share a decoupled key, and turns it back.
+at::Tensor shared_rope_keys(const at::Tensor& drope_key_HNR, const Inputs& in, const Shape& s) {
+  const at::Tensor keys_GNR = drope_key_HNR.unflatten(0, {s.rope_key_heads, -1}).sum(1);
+  for (int64_t g = 0; g < s.rope_key_heads; ++g) {
+    rotate_rows(keys_GNR.select(0, g), in.cos_TR, in.sin_TR, s.segments, -1);
+  }
+  return keys_GNR.transpose(0, 1).flatten(1);
+}
+
+struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_NX, const at::Tensor& kv_NX,
-                            const at::Tensor& rope_key_NR, const at::Tensor& cos_TR,
+                            const at::Tensor& rope_key_NX, const at::Tensor& cos_TR,
                             const at::Tensor& sin_TR, const Shape& s) {
-    at::Tensor rotated_key_NR = rope_key_NR.clone();
-    rotate_rows(rotated_key_NR, cos_TR, sin_TR, s.segments, 1);
-    const Inputs in{q_NX,   kv_NX,  rotated_key_NR,
+    const Inputs in{q_NX,   kv_NX,  rotated_keys(rope_key_NX, cos_TR, sin_TR, s),
                     cos_TR, sin_TR, at::empty({s.heads, s.segments.rows()}, cos_TR.options())};
     const at::Tensor out_NX = attend(in, s);
     ctx->save_for_backward(
-        {q_NX, kv_NX, rotated_key_NR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
+        {q_NX, kv_NX, in.rotated_key_GNR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
     ctx->saved_data["starts"] = s.segments.starts();
-    ctx->saved_data["widths"] = std::vector<int64_t>{s.heads, s.nope, s.rope, s.value};
+    ctx->saved_data["widths"] =
+        std::vector<int64_t>{s.heads, s.key_value_heads, s.rope_key_heads, s.nope, s.rope, s.value};
     ctx->saved_data["scale"] = s.scale;
     return out_NX;
   }
@@ -161,28 +199,33 @@ struct LatentAttentionFunction : torch::autograd::Function<LatentAttentionFuncti
                   w[1],
                   w[2],
                   w[3],
+                  w[4],
+                  w[5],
                   ctx->saved_data["scale"].toDouble()};
     const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5]};
     const Gradients g = attend_backward(in, s, saved[6], grads[0].contiguous());
-    at::Tensor drope_key_NR = g.drope_key_HNR.sum(0);
-    rotate_rows(drope_key_NR, in.cos_TR, in.sin_TR, s.segments, -1);
-    return {g.dq_NX, g.dkv_NX, drope_key_NR.to(g.dq_NX.scalar_type()), {}, {}, {}};
+    const at::Tensor drope_key_NX = shared_rope_keys(g.drope_key_HNR, in, s);
+    return {
+        g.dq_NX, shared_key_values(g.dkv_NHX, s), drope_key_NX.to(g.dq_NX.scalar_type()), {}, {},
+        {}};
   }
 };
 
 }  // namespace
 
-at::Tensor latent_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
-                            const at::Tensor& rope_key_NR, const Segments& segments,
+at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
+                            const at::Tensor& rope_key_NX, const Segments& segments,
                             const RopeTable& rope, const config::ModelConfig& config) {
   const Shape shape{segments,
                     config.num_attention_heads,
+                    config.key_value_heads(),
+                    config.is_mla() ? 1 : config.key_value_heads(),
                     config.qk_nope_head_dim,
                     config.qk_rope_head_dim,
                     config.v_head_dim,
                     softmax_scale(config)};
-  return LatentAttentionFunction::apply(q_NX.contiguous(), kv_NX.contiguous(),
-                                        rope_key_NR.contiguous(), rope.cos_TR, rope.sin_TR, shape);
+  return CausalAttentionFunction::apply(q_NX.contiguous(), kv_NX.contiguous(),
+                                        rope_key_NX.contiguous(), rope.cos_TR, rope.sin_TR, shape);
 }
 
 }  // namespace dsmoe::nn

@@ -1,4 +1,4 @@
-#include "modules/latent_cache.h"
+#include "modules/key_value_cache.h"
 
 #include <vector>
 
@@ -30,6 +30,14 @@ config::ModelConfig with_plain_query() {
   return config;
 }
 
+config::ModelConfig of_kind(config::AttentionKind kind, std::optional<int64_t> groups) {
+  auto config = test::tiny_model();
+  config.attention.kind = kind;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = groups;
+  return config;
+}
+
 struct Fixture {
   explicit Fixture(const config::ModelConfig& config, at::ScalarType dtype = at::kDouble)
       : model(config, config::DropConfig{}, config::BatchConfig{}, ep),
@@ -46,7 +54,7 @@ struct Fixture {
 
   /// The same rows, the text fed to a cache in pieces.
   at::Tensor in_pieces(const std::vector<int64_t>& ids, const std::vector<int64_t>& pieces) {
-    LatentCache cache(model->config(), model->dtype());
+    KeyValueCache cache(model->config(), model->dtype());
     std::vector<at::Tensor> rows;
     auto next = ids.begin();
     for (const int64_t count : pieces) {
@@ -65,8 +73,11 @@ struct Fixture {
 
 const std::vector<int64_t> kText{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 10};
 
-TEST_CASE("attention over latents equals attention over keys and values, however a text is fed") {
-  for (const auto& config : {test::tiny_model(), with_yarn(), with_plain_query()}) {
+TEST_CASE("decoding from a cache equals attention over the whole text, however it is fed") {
+  using config::AttentionKind;
+  for (const auto& config :
+       {test::tiny_model(), with_yarn(), with_plain_query(), of_kind(AttentionKind::kMha, {}),
+        of_kind(AttentionKind::kGqa, 2), of_kind(AttentionKind::kMqa, {})}) {
     Fixture f(config);
     const at::Tensor wanted_NM = f.whole(kText);
     for (const std::vector<int64_t>& pieces :
@@ -87,7 +98,7 @@ TEST_CASE("absorbed and naive agree to 1e-5 in float32, and in bf16 as bf16 can"
 TEST_CASE("texts of a batch do not see each other") {
   Fixture f(test::tiny_model());
   const std::vector<int64_t> other{7, 7, 2, 0, 9};
-  LatentCache first(f.model->config(), at::kDouble), second(f.model->config(), at::kDouble);
+  KeyValueCache first(f.model->config(), at::kDouble), second(f.model->config(), at::kDouble);
   const auto feed = [&](std::vector<int64_t> ids, int64_t a, int64_t b) {
     const std::vector<Continuation> parts{{&first, a}, {&second, b}};
     return f.model->extend(torch::tensor(ids, at::kLong), parts);
@@ -102,7 +113,7 @@ TEST_CASE("texts of a batch do not see each other") {
 
 TEST_CASE("a text cut back goes on as if the rest had never been") {
   Fixture f(test::tiny_model());
-  LatentCache cache(f.model->config(), at::kDouble);
+  KeyValueCache cache(f.model->config(), at::kDouble);
   const auto feed = [&](const std::vector<int64_t>& ids) {
     const Continuation part{&cache, static_cast<int64_t>(ids.size())};
     return f.model->extend(torch::tensor(ids, at::kLong), {&part, 1});
@@ -114,8 +125,9 @@ TEST_CASE("a text cut back goes on as if the rest had never been") {
 }
 
 TEST_CASE("the cache holds as many bytes as the census says") {
-  Fixture f(test::tiny_model(), at::kBFloat16);
-  LatentCache cache(f.model->config(), at::kBFloat16);
+  using config::AttentionKind;
+  Fixture f(GENERATE(test::tiny_model(), of_kind(AttentionKind::kGqa, 2)), at::kBFloat16);
+  KeyValueCache cache(f.model->config(), at::kBFloat16);
   CHECK(cache.bytes() == 0);
   const Continuation part{&cache, 5};
   f.model->extend(torch::tensor({1, 2, 3, 4, 5}, at::kLong), {&part, 1});

@@ -9,18 +9,18 @@
 
 namespace dsmoe::nn {
 
-/// What decoding keeps of one sequence: for each layer and token the normed latent c^KV and the
-/// rotated decoupled key k^R, the boxed vectors of V2 (41) and (43), side by side. d_c + d_h^R
-/// numbers a token and layer, whatever the number of heads. Host memory.
-class LatentCache {
+/// What decoding keeps of one sequence: cache_width() numbers of each layer and token. Under MLA
+/// those are the normed latent c^KV and the rotated decoupled key k^R, the boxed vectors of V2 (41)
+/// and (43), side by side; other attentions keep the rotated keys, then the values. Host memory.
+class KeyValueCache {
  public:
-  LatentCache(const config::ModelConfig& config, at::ScalarType dtype);
+  KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype);
 
   /// Tokens that are in every layer.
   [[nodiscard]] int64_t length() const { return length_; }
   /// Room for so many tokens without moving what is there.
   void reserve(int64_t tokens);
-  /// The first `count` tokens of a layer, [count, d_c + d_h^R], a view that the next reserve()
+  /// The first `count` tokens of a layer, [count, cache_width()], a view that the next reserve()
   /// ends; what lies behind length() is yet to be written.
   [[nodiscard]] at::Tensor rows(int64_t layer, int64_t count);
   /// The layers have `tokens` more.
@@ -39,7 +39,7 @@ class LatentCache {
 
 /// New rows of one sequence, which go on where its cache ends.
 struct Continuation {
-  LatentCache* cache;
+  KeyValueCache* cache;
   int64_t rows;
 };
 

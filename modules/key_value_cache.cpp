@@ -1,4 +1,4 @@
-#include "modules/latent_cache.h"
+#include "modules/key_value_cache.h"
 
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
@@ -7,14 +7,14 @@
 
 namespace dsmoe::nn {
 
-LatentCache::LatentCache(const config::ModelConfig& config, at::ScalarType dtype)
-    : width_(config.kv_lora_rank + config.qk_rope_head_dim) {
+KeyValueCache::KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype)
+    : width_(config.cache_width()) {
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     layers_.push_back(at::empty({0, width_}, dtype));
   }
 }
 
-void LatentCache::reserve(int64_t tokens) {
+void KeyValueCache::reserve(int64_t tokens) {
   for (at::Tensor& layer : layers_) {
     if (layer.size(0) >= tokens) continue;
     at::Tensor larger = at::empty({tokens, width_}, layer.options());
@@ -23,18 +23,18 @@ void LatentCache::reserve(int64_t tokens) {
   }
 }
 
-at::Tensor LatentCache::rows(int64_t layer, int64_t count) {
+at::Tensor KeyValueCache::rows(int64_t layer, int64_t count) {
   at::Tensor& all = layers_[static_cast<size_t>(layer)];
   if (all.size(0) < count) reserve(std::max(count, 2 * all.size(0)));
   return all.narrow(0, 0, count);
 }
 
-void LatentCache::cut(int64_t tokens) {
+void KeyValueCache::cut(int64_t tokens) {
   TORCH_CHECK(tokens <= length_, "cache of ", length_, " tokens cut to ", tokens);
   length_ = tokens;
 }
 
-int64_t LatentCache::bytes() const {
+int64_t KeyValueCache::bytes() const {
   const auto element = static_cast<int64_t>(layers_.front().element_size());
   return length_ * width_ * element * static_cast<int64_t>(layers_.size());
 }

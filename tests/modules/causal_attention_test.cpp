@@ -1,4 +1,4 @@
-#include "modules/latent_attention.h"
+#include "modules/causal_attention.h"
 
 #include <algorithm>
 #include <ctime>
@@ -22,18 +22,36 @@ config::ModelConfig heads_of(int64_t nope, int64_t rope, int64_t value) {
   return config;
 }
 
-struct Projections {
-  at::Tensor q_NX, kv_NX, rope_key_NR;
+config::ModelConfig grouped_heads(config::AttentionKind kind, int64_t heads, int64_t groups) {
+  auto config = heads_of(3, 4, 5);
+  config.attention.kind = kind;
+  config.num_attention_heads = heads;
+  config.num_key_value_heads = groups;
+  return config;
+}
 
-  [[nodiscard]] std::vector<at::Tensor> all() const { return {q_NX, kv_NX, rope_key_NR}; }
+/// The whole head is rotated.
+config::ModelConfig rotated_heads() {
+  auto config = grouped_heads(config::AttentionKind::kMha, 3, 3);
+  config.qk_nope_head_dim = 0;
+  return config;
+}
+
+int64_t rope_key_heads(const config::ModelConfig& c) {
+  return c.is_mla() ? 1 : c.key_value_heads();
+}
+
+struct Projections {
+  at::Tensor q_NX, kv_NX, rope_key_NX;
+
+  [[nodiscard]] std::vector<at::Tensor> all() const { return {q_NX, kv_NX, rope_key_NX}; }
 };
 
 Projections random_projections(const config::ModelConfig& c, int64_t rows, at::ScalarType dtype) {
-  const int64_t heads = c.num_attention_heads;
-  Projections p{test::random({rows, heads * c.qk_head_dim()}, 1),
-                test::random({rows, heads * (c.qk_nope_head_dim + c.v_head_dim)}, 2),
-                test::random({rows, c.qk_rope_head_dim}, 3)};
-  for (at::Tensor* x : {&p.q_NX, &p.kv_NX, &p.rope_key_NR}) *x = x->to(dtype).requires_grad_();
+  Projections p{test::random({rows, c.num_attention_heads * c.qk_head_dim()}, 1),
+                test::random({rows, c.key_value_heads() * (c.qk_nope_head_dim + c.v_head_dim)}, 2),
+                test::random({rows, rope_key_heads(c) * c.qk_rope_head_dim}, 3)};
+  for (at::Tensor* x : {&p.q_NX, &p.kv_NX, &p.rope_key_NX}) *x = x->to(dtype).requires_grad_();
   return p;
 }
 
@@ -52,15 +70,19 @@ struct Heads {
 Heads explicit_heads(const Projections& p, int64_t batch, const RopeTable& rope,
                      const config::ModelConfig& c) {
   const int64_t length = p.q_NX.size(0) / batch, heads = c.num_attention_heads;
-  const auto split = [&](const at::Tensor& x, int64_t first, int64_t second) {
-    return x.view({batch, length, heads, first + second}).split_with_sizes({first, second}, 3);
+  const auto split = [&](const at::Tensor& x, int64_t count, int64_t first, int64_t second) {
+    return x.view({batch, length, count, first + second}).split_with_sizes({first, second}, 3);
   };
-  const auto q = split(p.q_NX, c.qk_nope_head_dim, c.qk_rope_head_dim);
-  const auto kv = split(p.kv_NX, c.qk_nope_head_dim, c.v_head_dim);
-  const at::Tensor shared = rotated(p.rope_key_NR.view({batch, length, 1, -1}), rope);
+  const auto for_each_head = [&](const at::Tensor& x) {
+    return x.repeat_interleave(heads / x.size(2), 2);
+  };
+  const auto q = split(p.q_NX, heads, c.qk_nope_head_dim, c.qk_rope_head_dim);
+  const auto kv = split(p.kv_NX, c.key_value_heads(), c.qk_nope_head_dim, c.v_head_dim);
+  const at::Tensor shared =
+      rotated(p.rope_key_NX.view({batch, length, rope_key_heads(c), c.qk_rope_head_dim}), rope);
   return {at::cat({q[0], rotated(q[1], rope)}, 3).transpose(1, 2),
-          at::cat({kv[0], shared.expand({-1, -1, heads, -1})}, 3).transpose(1, 2),
-          kv[1].transpose(1, 2)};
+          at::cat({for_each_head(kv[0]), for_each_head(shared)}, 3).transpose(1, 2),
+          for_each_head(kv[1]).transpose(1, 2)};
 }
 
 at::Tensor token_major(const at::Tensor& heads, int64_t rows) {
@@ -84,17 +106,20 @@ std::vector<at::Tensor> gradients(const at::Tensor& out, const at::Tensor& pull,
   return torch::autograd::grad({out}, p.all(), {pull});
 }
 
-TEST_CASE("latent attention equals the explicit softmax and SDPA, forward and backward",
-          "[kernels]") {
+TEST_CASE("attention equals the explicit softmax and SDPA, forward and backward", "[kernels]") {
   // Lengths on both sides of the blocks of queries (96) and keys (128) and of vectors.
   const int64_t length = GENERATE(1, 2, 33, 96, 129, 300);
-  auto config = GENERATE(heads_of(3, 4, 2), heads_of(3, 4, 9), heads_of(16, 8, 16));
+  using config::AttentionKind;
+  auto config =
+      GENERATE(heads_of(3, 4, 2), heads_of(3, 4, 9), heads_of(16, 8, 16),
+               grouped_heads(AttentionKind::kMha, 3, 3), rotated_heads(),
+               grouped_heads(AttentionKind::kGqa, 6, 2), grouped_heads(AttentionKind::kMqa, 4, 1));
   if (length == 33) config.rope_scaling = config::RopeScaling{.factor = 8, .mscale_all_dim = 1.0};
   CAPTURE(length, config.v_head_dim);
   const int64_t batch = 2;
   const auto rope = make_rope_table(config, length, at::kDouble);
   const Projections p = random_projections(config, batch * length, at::kDouble);
-  const at::Tensor fused = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR,
+  const at::Tensor fused = causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX,
                                             Segments::uniform(batch, length), rope, config);
   const at::Tensor pull = test::random(fused.sizes().vec(), 4);
   const auto fused_gradients = gradients(fused, pull, p);
@@ -116,15 +141,15 @@ TEST_CASE("segments of unequal lengths attend as each would alone, forward and b
   const Segments segments({0, 1, 130, 130, 163, 300});
   const auto rope = make_rope_table(config, segments.longest(), at::kDouble);
   const Projections p = random_projections(config, segments.rows(), at::kDouble);
-  const at::Tensor out = latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, segments, rope, config);
+  const at::Tensor out = causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX, segments, rope, config);
   const at::Tensor pull = test::random(out.sizes().vec(), 4);
   const auto all = gradients(out, pull, p);
   for (int64_t s = 0; s < segments.count(); ++s) {
     const auto cut = [&](const at::Tensor& x) {
       return x.detach().slice(0, segments.start(s), segments.start(s + 1)).requires_grad_();
     };
-    const Projections one{cut(p.q_NX), cut(p.kv_NX), cut(p.rope_key_NR)};
-    const at::Tensor alone = latent_attention(one.q_NX, one.kv_NX, one.rope_key_NR,
+    const Projections one{cut(p.q_NX), cut(p.kv_NX), cut(p.rope_key_NX)};
+    const at::Tensor alone = causal_attention(one.q_NX, one.kv_NX, one.rope_key_NX,
                                               Segments({0, segments.length(s)}), rope, config);
     CHECK(test::gap(alone, cut(out)) < 1e-14);
     const auto wanted = gradients(alone, cut(pull), one);
@@ -140,7 +165,7 @@ double processor_seconds(const Projections& p, const Segments& segments,
   double least = 1e9;
   for (int run = 0; run < 5; ++run) {
     const std::clock_t start = std::clock();
-    latent_attention(p.q_NX, p.kv_NX, p.rope_key_NR, segments, rope, c).sum().backward();
+    causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX, segments, rope, c).sum().backward();
     least = std::min(least, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
   return least;
@@ -160,7 +185,7 @@ TEST_CASE("attention costs the sum of squared lengths of the documents", "[kerne
   CHECK(pieces < whole / 3);
 }
 
-TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precision", "[kernels]") {
+TEST_CASE("attention in float32 and bfloat16 is float64 to their precision", "[kernels]") {
   const auto [dtype, tolerance] =
       GENERATE(std::pair{at::kFloat, 2e-6}, std::pair{at::kBFloat16, 2e-2});
   CAPTURE(dtype);
@@ -169,10 +194,10 @@ TEST_CASE("latent attention in float32 and bfloat16 is float64 to their precisio
   const Projections low = random_projections(config, batch * length, dtype);
   const Projections exact = random_projections(config, batch * length, at::kDouble);
   const at::Tensor a =
-      latent_attention(low.q_NX, low.kv_NX, low.rope_key_NR, Segments::uniform(batch, length),
+      causal_attention(low.q_NX, low.kv_NX, low.rope_key_NX, Segments::uniform(batch, length),
                        make_rope_table(config, length, dtype), config);
   const at::Tensor b =
-      latent_attention(exact.q_NX, exact.kv_NX, exact.rope_key_NR, Segments::uniform(batch, length),
+      causal_attention(exact.q_NX, exact.kv_NX, exact.rope_key_NX, Segments::uniform(batch, length),
                        make_rope_table(config, length, at::kDouble), config);
   CHECK(a.scalar_type() == dtype);
   CHECK(test::distance(a, b) < tolerance);
@@ -188,7 +213,7 @@ TEST_CASE("scores far apart neither overflow nor vanish into NaN", "[kernels]") 
   Projections p = random_projections(config, length, at::kFloat);
   const at::NoGradGuard no_grad;
   const auto rope = make_rope_table(config, length, at::kFloat);
-  const at::Tensor out = latent_attention(p.q_NX * 100, p.kv_NX * 100, p.rope_key_NR * 100,
+  const at::Tensor out = causal_attention(p.q_NX * 100, p.kv_NX * 100, p.rope_key_NX * 100,
                                           Segments({0, length}), rope, config);
   CHECK(at::isfinite(out).all().item<bool>());
   CHECK(out.abs().max().item<double>() <= p.kv_NX.abs().max().item<double>() * 100.001);

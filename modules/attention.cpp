@@ -1,0 +1,13 @@
+#include "modules/attention.h"
+
+#include "modules/grouped_query_attention.h"
+#include "modules/mla.h"
+
+namespace dsmoe::nn {
+
+std::shared_ptr<Attention> make_attention(const config::ModelConfig& config) {
+  if (config.is_mla()) return std::make_shared<MultiHeadLatentAttentionImpl>(config);
+  return std::make_shared<GroupedQueryAttentionImpl>(config);
+}
+
+}  // namespace dsmoe::nn

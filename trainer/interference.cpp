@@ -1,0 +1,68 @@
+#include "trainer/interference.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include "modules/gradient.h"
+#include "trainer/objective.h"
+#include "trainer/schedule.h"
+
+namespace dsmoe::train {
+namespace {
+
+/// The losses of a layer reach its router weights through its logits alone, so that this is all of
+/// their gradient: no other layer is run through.
+at::Tensor pull_on_router(const at::Tensor& term, const nn::RoutingRecord& record) {
+  const at::Tensor dlogits_NE =
+      torch::autograd::grad({term}, {record.logits_NE}, /*grad_outputs=*/{}, /*retain_graph=*/true)
+          .front();
+  return at::mm(dlogits_NE.to(at::kDouble).t(), record.input_NM.to(at::kDouble));
+}
+
+InterferenceValues compare(const at::Tensor& pull_EM, const at::Tensor& rest_EM) {
+  const double pull = pull_EM.norm().item<double>();
+  const double rest = rest_EM.norm().item<double>();
+  return {pull / rest, (pull_EM * rest_EM).sum().item<double>() / (pull * rest)};
+}
+
+std::string router_of(int64_t layer) {
+  return "layers." + std::to_string(layer) + ".mlp.gate.weight";
+}
+
+}  // namespace
+
+Interference::Interference(const config::ModelConfig& model) {
+  for (int64_t i = 0; i < model.num_hidden_layers; ++i) {
+    if (!model.is_moe_layer(i)) continue;
+    layers_.push_back(i);
+    pulls_EM_.push_back(at::zeros({model.n_routed_experts, model.hidden_size}, at::kDouble));
+  }
+}
+
+bool Interference::due(const config::RunConfig& config, int64_t step) {
+  const int64_t every = config.log.interference_every;
+  return every > 0 && config.model.num_moe_layers() > 0 && has_balance_terms(config.balance) &&
+         (step % every == 0 || step == total_steps(config));
+}
+
+void Interference::add(const nn::ModelOutput& output, const std::vector<at::Tensor>& terms) {
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (!terms[i].requires_grad()) continue;  // no rows here
+    pulls_EM_[i] += pull_on_router(terms[i], output.routing[i]);
+  }
+}
+
+void Interference::fill(StepReport& report, nn::Model& model, parallel::Communicator& world) {
+  const auto parameters = model->named_parameters();
+  InterferenceValues mean;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (world.size() > 1) world.all_reduce(pulls_EM_[i], parallel::ReduceOp::kSum);
+    const at::Tensor all_EM = nn::gradient_of(parameters[router_of(layers_[i])]).to(at::kDouble);
+    const InterferenceValues values = compare(pulls_EM_[i], all_EM - pulls_EM_[i]);
+    report.layers[i].interference = values;
+    mean.ratio += values.ratio / static_cast<double>(layers_.size());
+    mean.cosine += values.cosine / static_cast<double>(layers_.size());
+  }
+  report.interference = mean;
+}
+
+}  // namespace dsmoe::train
