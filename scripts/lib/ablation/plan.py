@@ -16,6 +16,7 @@ class Run:
     command: list
     config: dict      # flat, resolved
     parameters: dict  # total, active
+    kv_cache: dict    # elements_per_token, bytes_per_token: all layers together
     steps: int
     tokens: int
     threads: str
@@ -60,7 +61,7 @@ def runs_of(study, point):
         folder = study.directory / point.name / f"seed-{seed}"
         command = program.command(study.base, study.ranks, overrides(study, point, seed))
         config = flat | {"run.seed": seed, "run.name": folder.name}
-        yield Run(point.name, seed, folder, command, config, answer["parameters"], steps, tokens,
+        yield Run(point.name, seed, folder, command, config, answer["parameters"], answer["kv_cache"], steps, tokens,
                   str(flat["run.threads"]))
 
 

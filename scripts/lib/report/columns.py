@@ -40,6 +40,7 @@ ALSO = (
     Column("tokens_lost", "tokens that lost all", 4, "share of tokens that dropping left without a routed expert"),
     Column("avg_vio", "AvgVio", 3, "mean absolute deviation / mean of the experts' loads"),
 )
+KV_CACHE = ("KV cache", "numbers that decoding keeps of a token, all layers together")  # title, meaning
 
 
 def shown(value, digits, signed=False):

@@ -40,7 +40,7 @@ def content_of(directory):
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
     return Content(study, runs, found, inert, floor, guards.unfinished(study, runs),
                    conclude(study, runs, found, inert, floor),
-                   tables.result_rows(found, inert, floor), tables.configuration_rows(study, found), figures,
+                   tables.result_rows(study, found, inert, floor), tables.configuration_rows(study, found), figures,
                    routing_data.of_runs(runs), look)
 
 

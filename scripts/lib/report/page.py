@@ -88,7 +88,7 @@ def about_section(content):
     study = content.study
     config = "\n".join(f"{key}: {tables.value_text(value)}" for key, value in
                        study["variants"][study["baseline"]]["config"].items())
-    meanings = html.definitions(tables.definitions())
+    meanings = html.definitions(tables.definitions(content.results[0]))
     run = {"dsmoe": study.get("git"), "base recipe": study["base"], "ranks of a run": study["ranks"],
            "processor": f"{study.get('processor')}, {study.get('cores')} logical cores", **study.get("versions", {})}
     facts = html.definitions(run.items())

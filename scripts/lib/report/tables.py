@@ -6,7 +6,7 @@ import json
 
 from ablation import configuration
 
-from .columns import ALSO, HELD_OUT, TABLE, shown
+from .columns import ALSO, HELD_OUT, KV_CACHE, TABLE, shown
 
 
 def results_csv(summaries):
@@ -59,7 +59,13 @@ def difference_cell(summary, inert):
     return f"{text} [{shown(difference.low, HELD_OUT.digits, True)}, {shown(difference.high, HELD_OUT.digits, True)}]"
 
 
-def result_rows(summaries, inert, floor):
+def cache_cells(study, summaries):
+    """A text a variant, where they do not all keep as much; else none."""
+    sizes = [study["variants"][each.variant].get("kv_cache", {}).get("elements_per_token") for each in summaries]
+    return [shown(size, 0) for size in sizes] if len(set(sizes)) > 1 else []
+
+
+def result_rows(study, summaries, inert, floor):
     """Header, then a row a variant, then the noise floor where it is known. The header's second line is the unit."""
     header = ["variant", "seeds", HELD_OUT.title, "difference [95\u00a0%]", *(column.title for column in TABLE[1:])]
     rows = [[summary.variant, str(len(summary.seeds)), cell(summary, HELD_OUT), difference_cell(summary, inert),
@@ -68,7 +74,15 @@ def result_rows(summaries, inert, floor):
         told = [shown(column.factor * floor[column.name], column.digits) if column.name in floor else ""
                 for column in TABLE[1:]]
         rows.append(["random routing", "", "", "", *told])
-    return header, rows
+    return with_cache(header, rows, cache_cells(study, summaries))
+
+
+def with_cache(header, rows, cells):
+    """A last column of these texts, where there are any."""
+    if not cells:
+        return header, rows
+    cells = cells + [""] * (len(rows) - len(cells))
+    return [*header, KV_CACHE[0]], [[*row, text] for row, text in zip(rows, cells)]
 
 
 def value_text(value):
@@ -82,8 +96,10 @@ def configuration_rows(study, summaries):
     return ["key", *names], [[key, *map(value_text, values)] for key, values in varying.items()]
 
 
-def definitions():
-    return [(column.title, column.meaning) for column in TABLE]
+def definitions(header):
+    """What the columns of the results mean."""
+    meanings = dict([*((column.title, column.meaning) for column in TABLE), KV_CACHE])
+    return [(title, meanings[title]) for title in header if title in meanings]
 
 
 def markdown_table(header, rows):
