@@ -152,6 +152,54 @@ class CacheTest(MadeUpTest):
         self.assertEqual([header, *rows], ["KV cache", "1,280", "192"])
 
 
+class DroppingTest(MadeUpTest):
+
+    def concluded(self, seeds=(1, 2, 3), **options):
+        study = self.write(told={"expert": ["with_drop"]}, seeds=seeds, **options)
+        found = statistics.summaries(study, runs := read_study(self.folder)[1])
+        return conclusions.conclude(study, runs, found, guards.inert(study, runs), {})
+
+    def test_the_loss_with_dropping_stands_beside_the_one_without(self):
+        self.concluded()
+        table = [line.split(" | ") for line in self.report().out.splitlines() if line.startswith("|")]
+        self.assertEqual([table[0][4], table[2][4]], ["loss with drop", "–"])
+        told, each = rows(self.folder / "results.csv"), rows(self.folder / "runs.csv")["expert"]
+        mean, deviation = (float(told["expert"][f"loss_with_drop_{what}"]) for what in ("mean", "sd"))
+        self.assertEqual(table[3][4], f"{mean:.4f} ± {deviation:.4f}")
+        self.assertEqual((told["none"]["loss_with_drop_mean"], told["none"]["drop_cost_mean"]), ("", ""))
+        self.assertAlmostEqual(float(each["drop_cost"]), float(each["loss_with_drop"]) - float(each["held_out_loss"]))
+        self.assertIn("| loss with drop |", (self.folder / "results.md").read_text())
+
+    def test_its_cost_is_paired_within_each_run(self):
+        result = self.concluded()
+        costs = statistics.Difference([run.evaluations[-1][1]["held"]["with_drop"]["loss"]
+                                       - run.evaluations[-1][1]["held"]["loss"]
+                                       for run in read_study(self.folder)[1] if run.variant == "expert"])
+        self.assertEqual(result.may[-1], "Loss with drop differs from that of the same run without dropping: expert by "
+                         f"{costs.mean:+.4f} (95 % interval {costs.low:+.4f} to {costs.high:+.4f}).")
+
+    def test_one_run_of_it_is_told_without_an_interval(self):
+        result = self.concluded(seeds=(1,))
+        self.assertEqual(result.may, [])
+        self.assertTrue(any("one run each of expert (+0.0" in sentence for sentence in result.may_not))
+
+    def test_where_one_source_was_not_evaluated_so_there_is_no_number(self):
+        one = {"loss": 2.0, "tokens": 300, "with_drop": {"loss": 2.5, "tokens": 300}}
+        self.assertEqual(statistics.with_drop({"a": one, "b": one}), 2.5)
+        self.assertTrue(np.isnan(statistics.with_drop({"a": one, "b": {"loss": 2.0, "tokens": 300}})))
+
+    def test_an_inert_variant_may_be_evaluated_with_dropping_too(self):
+        told = {"same": ["with_drop"], "expert": ["with_drop"]}
+        study = self.write(variants=TWO | {"same": (0, 0, 0)}, told=told)
+        self.assertEqual(guards.inert(study, read_study(self.folder)[1]), ["same"])
+        self.rewrite("same/seed-2", lambda line: "eval" in line and line["eval"]["held"].update(loss=9.0) or None)
+        self.assertEqual(guards.inert(study, read_study(self.folder)[1]), [])
+
+    def test_without_such_evaluations_the_table_is_as_ever(self):
+        self.write()
+        self.assertNotIn("loss with drop", self.report().out)
+
+
 class ConclusionTest(MadeUpTest):
 
     def concluded(self, **options):

@@ -14,6 +14,7 @@ class Column:
 
 HELD_OUT = Column("held_out_loss", "held-out loss", 4, "nats per token after the last step; all held-out sources "
                   "together, weighted by their tokens")
+WITH_DROP = Column("loss_with_drop", "loss with drop", 4, "the same where evaluation drops tokens as training does")
 MAX_VIO = Column("max_vio", "MaxVio", 3, "(largest load − mean load) / mean load over the experts of a layer, a step's "
                  "global batch, mean over layers; 0: perfectly even")
 DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device groups")
@@ -28,7 +29,10 @@ TABLE = (
     Column("dead", "dead experts", 1, "experts that no token of a step chose, sum over layers"),
     Column("tokens_per_second", "tokens/s", 0, "median over all steps"),
 )
+TOLD = (WITH_DROP,)  # in the table where a run tells it
+DROP_COST = Column("drop_cost", "cost of dropping", 4, "loss with drop − held-out loss of the same run")
 ALSO = (
+    *TOLD, DROP_COST,
     Column("training_loss", "training loss", 4, "mean over the last 20 % of steps"),
     Column("bits_per_byte", "bits per byte", 4, "of the held-out text, after the last step"),
     Column("cv", "load CV", 3, "standard deviation / mean of the experts' loads"),

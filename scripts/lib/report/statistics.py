@@ -19,6 +19,12 @@ def held_out(evaluation):
     return sum(source["loss"] * source["tokens"] for source in evaluation.values()) / tokens
 
 
+def with_drop(evaluation):
+    """The same where tokens were dropped; NaN where a source was not evaluated so."""
+    dropped = {name: source.get("with_drop") for name, source in evaluation.items()}
+    return held_out(dropped) if all(dropped.values()) else math.nan
+
+
 def bits_per_byte(evaluation):
     """Over all held-out bytes; a source's bytes follow from its loss, tokens and bits per byte."""
     bits = {name: source["loss"] * source["tokens"] / math.log(2) for name, source in evaluation.items()}
@@ -39,8 +45,14 @@ def run_numbers(run):
     numbers["mb_per_token"] = float(run.tail("bytes").sum() / per_step.sum() / 1e6)
     numbers["training_loss"] = mean(run.tail("loss"))
     numbers["tokens_per_second"] = float(np.median(run.series["tokens_per_second"]))
-    last = run.evaluations[-1][1]
-    return numbers | {"held_out_loss": held_out(last), "bits_per_byte": bits_per_byte(last)}
+    return numbers | evaluated(run.evaluations[-1][1])
+
+
+def evaluated(last):
+    """{column: number} of the evaluation after the last step."""
+    loss, dropping = held_out(last), with_drop(last)
+    return {"held_out_loss": loss, "bits_per_byte": bits_per_byte(last), "loss_with_drop": dropping,
+            "drop_cost": dropping - loss}
 
 
 @dataclasses.dataclass(frozen=True)
