@@ -40,7 +40,7 @@ def violation(load):
     return float((load.max(-1) / load.mean(-1) - 1).mean())
 
 
-def add_with_drop(record, dice):
+def add_with_drop(record, factors, dice):
     """A little dearer than without."""
     for source in record.get("eval", {}).values():
         loss = source["loss"] + 0.02 + 0.001 * dice.normal()
@@ -49,7 +49,14 @@ def add_with_drop(record, dice):
             "tokens": source["tokens"], "drop_rate": 0.07}}
 
 
-ALSO_TOLD = {"with_drop": add_with_drop}  # what only some runs tell
+def add_interference(record, factors, dice):
+    """At every fifth step; without balance losses there is nothing to tell."""
+    if record["step"] % 5 == 0:
+        told = {"ratio": 1 + 0.1 * dice.normal(), "cosine": -0.3 + 0.05 * dice.normal()}
+        record["interference"] = told if any(factors) else dict.fromkeys(told)
+
+
+ALSO_TOLD = {"with_drop": add_with_drop, "interference": add_interference}  # what only some runs tell
 
 
 def line(step, steps, seed, factors, tokens_per_step):
@@ -101,7 +108,7 @@ def write_run(folder, seed, factors, steps, routing, told):
     lines = [line(step, steps, seed, factors, BATCH) for step in range(1, steps + 1)]
     for record in lines:
         for name in told:
-            ALSO_TOLD[name](record, np.random.default_rng((seed, record["step"])))
+            ALSO_TOLD[name](record, factors, np.random.default_rng((seed, record["step"])))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     (folder / "DONE").touch()
     if routing:

@@ -11,7 +11,7 @@ import numpy as np
 from studies import rows, script
 
 from ablation import configuration
-from report import comparisons, conclusions, guards, routing, statistics
+from report import comparisons, conclusions, curves, guards, routing, statistics, styles
 from report.columns import shown
 from report.runs import read_study
 from report.student_t import quantile
@@ -200,6 +200,41 @@ class DroppingTest(MadeUpTest):
         self.assertNotIn("loss with drop", self.report().out)
 
 
+class InterferenceTest(MadeUpTest):
+
+    def figures(self, **options):
+        """{identity: {variant: tokens at the points of its line}}"""
+        self.write(told={"none": ["interference"], "expert": ["interference"]}, **options)
+        runs = read_study(self.folder)[1]
+        found = curves.interference_figures(runs, styles.styles(TWO, "none"))
+        return {each["id"]: {trace["variant"]: trace["x"] for trace in each["data"] if "fill" not in trace}
+                for each in found}
+
+    def test_curves_have_a_point_where_a_step_tells_one(self):
+        tokens = [step * made_up.BATCH for step in (5, 10, 15, 20)]
+        self.assertEqual(self.figures(), {"interference-ratio": {"expert": tokens},
+                                          "interference-cosine": {"expert": tokens}})
+
+    def test_a_seed_that_once_tells_none_leaves_a_gap(self):
+        self.write(told={"expert": ["interference"]})
+        self.rewrite("expert/seed-2", lambda line: line["step"] == 10 and line["interference"].update(ratio=None))
+        found = curves.interference_figures(read_study(self.folder)[1], styles.styles(TWO, "none"))
+        self.assertEqual([value is None for value in found[0]["data"][1]["y"]], [False, True, False, False])
+
+    def test_one_step_of_it_is_no_curve(self):
+        self.assertEqual(self.figures(steps=8), {})
+
+    def test_the_csv_has_its_end(self):
+        self.write(told={"expert": ["interference"]}, steps=40)
+        self.assertEqual(self.report().code, 0)
+        lines = [json.loads(line) for line in (self.folder / "expert/seed-2/metrics.jsonl").read_text().splitlines()]
+        ends = [line["interference"] for line in lines if line["step"] in (35, 40)]
+        told = rows(self.folder / "runs.csv")["expert"]  # the last of its rows
+        for name in ("ratio", "cosine"):
+            self.assertAlmostEqual(float(told[f"interference_{name}"]), sum(end[name] for end in ends) / 2)
+        self.assertEqual(rows(self.folder / "results.csv")["none"]["interference_ratio_mean"], "")
+
+
 class ConclusionTest(MadeUpTest):
 
     def concluded(self, **options):
@@ -241,6 +276,7 @@ class ConclusionTest(MadeUpTest):
     def test_what_is_not_there_is_not_told(self):
         self.write(routing=True)
         self.assertEqual(self.report().code, 0)
+        self.assertNotIn('id="interference"', (self.folder / "report.html").read_text())
         with_routing = (self.folder / "report.html").read_text()
         for path in self.folder.rglob("noise_floor.json"):
             path.unlink()

@@ -36,6 +36,7 @@ def content_of(directory):
     inert, floor, found = guards.inert(study, runs), noise_floor(runs), summaries(study, runs)
     look = styles([summary.variant for summary in found], study["baseline"])
     figures = [{"section": "curves", **figure} for figure in curves.figures(runs, look, floor, held_out)]
+    figures += [{"section": "interference", **figure} for figure in curves.interference_figures(runs, look)]
     figures += [{"section": section, **figure}
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
     return Content(study, runs, found, inert, floor, guards.unfinished(study, runs),

@@ -10,7 +10,8 @@ from .student_t import quantile
 
 CONFIDENCE = 0.95
 LOADS = ("max_vio", "min_vio", "avg_vio", "cv", "device_vio", "received_vio", "dead", "starved", "load_entropy",
-         "router_entropy", "topk_mass", "drop_rate", "tokens_lost", "devices_per_token")
+         "router_entropy", "topk_mass", "drop_rate", "tokens_lost", "devices_per_token", "interference_ratio",
+         "interference_cosine")
 
 
 def held_out(evaluation):
