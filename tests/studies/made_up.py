@@ -52,11 +52,17 @@ def add_with_drop(record, factors, dice):
 def add_interference(record, factors, dice):
     """At every fifth step; without balance losses there is nothing to tell."""
     if record["step"] % 5 == 0:
-        told = {"ratio": 1 + 0.1 * dice.normal(), "cosine": -0.3 + 0.05 * dice.normal()}
-        record["interference"] = told if any(factors) else dict.fromkeys(told)
+        losses = sum(factor > 0 for factor in factors)
+        told = {"ratio": 0.5 * losses + 0.1 * dice.normal(), "cosine": -0.1 * losses + 0.03 * dice.normal()}
+        record["interference"] = told if losses else dict.fromkeys(told)
 
 
-ALSO_TOLD = {"with_drop": add_with_drop, "interference": add_interference}  # what only some runs tell
+def add_specialisation(record, factors, dice):
+    for source in record.get("eval", {}).values():
+        source["specialisation"] = 0.3 - sum(factors) + 0.01 * dice.normal()
+
+
+ALSO_TOLD = {"with_drop": add_with_drop, "interference": add_interference, "specialisation": add_specialisation}  # what only some runs tell
 
 
 def line(step, steps, seed, factors, tokens_per_step):

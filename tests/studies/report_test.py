@@ -235,6 +235,37 @@ class InterferenceTest(MadeUpTest):
         self.assertEqual(rows(self.folder / "results.csv")["none"]["interference_ratio_mean"], "")
 
 
+class HeldOutSpecialisationTest(MadeUpTest):
+
+    def figure(self, *telling):
+        self.write(told=dict.fromkeys(telling, ["specialisation"]), routing=True)
+        return comparisons.specialisation_figure(read_study(self.folder)[1], styles.styles(TWO, "none"))
+
+    def test_sources_of_one_domain_are_left_out(self):
+        two, more = {"specialisation": 0.2, "tokens": 300}, {"specialisation": 0.4, "tokens": 100}
+        one, before = {"specialisation": None, "tokens": 800}, {"tokens": 800}
+        self.assertAlmostEqual(statistics.specialisation({"a": two, "b": more, "c": one, "d": before}), 0.25)
+        self.assertTrue(np.isnan(statistics.specialisation({"c": one, "d": before})))
+
+    def test_the_figure_shows_the_held_out_text_where_every_run_tells_of_it(self):
+        figure = self.figure(*TWO)
+        self.assertEqual(self.report().code, 0)
+        told = rows(self.folder / "results.csv")
+        self.assertIn("(held-out text, after the last step)", figure["title"])
+        for trace in figure["data"]:
+            mean = float(told[trace["name"]]["held_out_specialisation_mean"])
+            self.assertAlmostEqual(trace["y"][0], mean)
+            self.assertAlmostEqual(mean, 0.3 - sum(TWO[trace["name"]]), delta=0.03)
+
+    def test_it_shows_the_training_data_where_one_run_does_not(self):
+        figure = self.figure("none")
+        self.assertIn("(training data, last 20 % of steps)", figure["title"])
+        for trace in figure["data"]:
+            values = [routing.specialisation(run.routing, 0.2) for run in read_study(self.folder)[1]
+                      if run.variant == trace["name"]]
+            self.assertAlmostEqual(trace["y"][0], np.mean(values))
+
+
 class ConclusionTest(MadeUpTest):
 
     def concluded(self, **options):

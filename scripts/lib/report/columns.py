@@ -33,6 +33,8 @@ TOLD = (WITH_DROP,)  # in the table where a run tells it
 DROP_COST = Column("drop_cost", "cost of dropping", 4, "loss with drop − held-out loss of the same run")
 ALSO = (
     *TOLD, DROP_COST,
+    Column("held_out_specialisation", "held-out specialisation", 4, "Jensen-Shannon divergence between the domains' "
+           "choices of experts on the held-out text, over its largest possible value"),
     Column("training_loss", "training loss", 4, "mean over the last 20 % of steps"),
     Column("bits_per_byte", "bits per byte", 4, "of the held-out text, after the last step"),
     Column("cv", "load CV", 3, "standard deviation / mean of the experts' loads"),

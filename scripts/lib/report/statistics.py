@@ -26,6 +26,13 @@ def with_drop(evaluation):
     return held_out(dropped) if all(dropped.values()) else math.nan
 
 
+def specialisation(evaluation):
+    """Token-weighted mean over the held-out sources that tell it, those of at least two domains; NaN: none does."""
+    telling = [source for source in evaluation.values() if source.get("specialisation") is not None]
+    tokens = sum(source["tokens"] for source in telling)
+    return sum(source["specialisation"] * source["tokens"] for source in telling) / tokens if telling else math.nan
+
+
 def bits_per_byte(evaluation):
     """Over all held-out bytes; a source's bytes follow from its loss, tokens and bits per byte."""
     bits = {name: source["loss"] * source["tokens"] / math.log(2) for name, source in evaluation.items()}
@@ -53,7 +60,7 @@ def evaluated(last):
     """{column: number} of the evaluation after the last step."""
     loss, dropping = held_out(last), with_drop(last)
     return {"held_out_loss": loss, "bits_per_byte": bits_per_byte(last), "loss_with_drop": dropping,
-            "drop_cost": dropping - loss}
+            "drop_cost": dropping - loss, "held_out_specialisation": specialisation(last)}
 
 
 @dataclasses.dataclass(frozen=True)
