@@ -86,11 +86,12 @@ def result_rows(study, summaries, inert, floor):
 
 
 def with_cache(header, rows, cells):
-    """A last column of these texts, where there are any."""
+    """A column of these texts, where there are any, after the difference in held-out loss."""
     if not cells:
         return header, rows
-    cells = cells + [""] * (len(rows) - len(cells))
-    return [*header, KV_CACHE[0]], [[*row, text] for row, text in zip(rows, cells)]
+    cells = [KV_CACHE[0], *cells, *[""] * (len(rows) - len(cells))]
+    header, *rows = [[*row[:4], text, *row[4:]] for row, text in zip([header, *rows], cells)]
+    return header, rows
 
 
 def value_text(value):
