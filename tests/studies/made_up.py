@@ -40,6 +40,31 @@ def violation(load):
     return float((load.max(-1) / load.mean(-1) - 1).mean())
 
 
+def add_with_drop(record, factors, dice):
+    """A little dearer than without."""
+    for source in record.get("eval", {}).values():
+        loss = source["loss"] + 0.02 + 0.001 * dice.normal()
+        source |= {"drop_rate": 0.0, "with_drop": {
+            "loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": source["bits_per_byte"] + 0.03,
+            "tokens": source["tokens"], "drop_rate": 0.07}}
+
+
+def add_interference(record, factors, dice):
+    """At every fifth step; without balance losses there is nothing to tell."""
+    if record["step"] % 5 == 0:
+        losses = sum(factor > 0 for factor in factors)
+        told = {"ratio": 0.5 * losses + 0.1 * dice.normal(), "cosine": -0.1 * losses + 0.03 * dice.normal()}
+        record["interference"] = told if losses else dict.fromkeys(told)
+
+
+def add_specialisation(record, factors, dice):
+    for source in record.get("eval", {}).values():
+        source["specialisation"] = 0.3 - sum(factors) + 0.01 * dice.normal()
+
+
+ALSO_TOLD = {"with_drop": add_with_drop, "interference": add_interference, "specialisation": add_specialisation}  # what only some runs tell
+
+
 def line(step, steps, seed, factors, tokens_per_step):
     dice = np.random.default_rng((seed, step, *(int(1e4 * each) for each in factors)))
     seeded = np.random.default_rng(seed)
@@ -83,10 +108,13 @@ def write_routing(folder, seed, factors, steps):
                   metadata={"layers": json.dumps(LAYERS), "domains": json.dumps(DOMAINS)})
 
 
-def write_run(folder, seed, factors, steps, routing):
+def write_run(folder, seed, factors, steps, routing, told):
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config(factors, seed, steps)))
     lines = [line(step, steps, seed, factors, BATCH) for step in range(1, steps + 1)]
+    for record in lines:
+        for name in told:
+            ALSO_TOLD[name](record, factors, np.random.default_rng((seed, record["step"])))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     (folder / "DONE").touch()
     if routing:
@@ -95,8 +123,9 @@ def write_run(folder, seed, factors, steps, routing):
         (folder / "noise_floor.json").write_text(json.dumps(floor))
 
 
-def write_study(directory, variants=None, seeds=(1, 2, 3), steps=200, routing=True):
-    """Returns study.json's content; change and write it again to make a study that is wrong."""
+def write_study(directory, variants=None, seeds=(1, 2, 3), steps=200, routing=True, told=None):
+    """told: {variant: names of ALSO_TOLD}. Returns study.json's content; change it and save it again to make a study
+    that is wrong."""
     variants = variants or VARIANTS
     study = {"name": "made-up", "question": "Which balance loss evens the load, and what does it cost?",
              "base": "base.yaml", "baseline": next(iter(variants)), "seeds": list(seeds), "ranks": 1,
@@ -107,7 +136,7 @@ def write_study(directory, variants=None, seeds=(1, 2, 3), steps=200, routing=Tr
                                    "config": configuration.essence(flat)}
         for seed in seeds:
             folder = f"{name}/seed-{seed}"
-            write_run(directory / folder, seed, factors, steps, routing)
+            write_run(directory / folder, seed, factors, steps, routing, (told or {}).get(name, ()))
             flat = configuration.flatten(config(factors, seed, steps))
             study["runs"].append({"variant": name, "seed": seed, "folder": folder, "hash": configuration.digest(flat),
                                   "command": ["dsmoe", "train", "base.yaml"]})

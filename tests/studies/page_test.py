@@ -16,7 +16,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = {"laptop": (1280, 800), "phone": (390, 844)}
 VARIANTS = {name: made_up.VARIANTS[name] for name in ("none", "expert", "device", "all")}
 PLOTS = {"plot-held-out", "plot-loss", "plot-max-vio", "plot-device-vio", "plot-difference-held-out-loss",
-         "plot-front-max-vio", "plot-load", "plot-devices", "plot-domains", "plot-visits", "plot-specialisation"}
+         "plot-front-max-vio", "plot-interference-ratio", "plot-interference-cosine", "plot-load", "plot-devices",
+         "plot-domains", "plot-visits", "plot-specialisation"}
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 28)"}
 
 
@@ -51,7 +52,8 @@ class PageTest(unittest.TestCase):
 
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="dsmoe-page-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        made_up.write_study(cls.folder, VARIANTS, seeds=(1, 2), steps=60)
+        made_up.write_study(cls.folder, VARIANTS, seeds=(1, 2), steps=60,
+                            told=dict.fromkeys(VARIANTS, ["interference"]))
         result = script("report", cls.folder, cls.folder)
         assert result.code == 0, result
         cls.numbers = rows(cls.folder / "results.csv")
@@ -130,10 +132,11 @@ class PageTest(unittest.TestCase):
 
     def test_variants_can_be_hidden_and_runs_and_steps_chosen(self):
         with self.page() as page:
-            lines = "document.querySelectorAll('#plot-max-vio .scatterlayer .trace').length"
-            before = page.evaluate(lines)
+            lines = "document.querySelectorAll('#plot-{} .scatterlayer .trace').length"
+            plots = ("max-vio", "interference-ratio")
+            before = [page.evaluate(lines.format(plot)) for plot in plots]
             page.click("button.chip[data-variant='device']")
-            self.assertEqual(page.evaluate(lines), before - 2)
+            self.assertEqual([page.evaluate(lines.format(plot)) for plot in plots], [count - 2 for count in before])
             cells = "document.getElementById('plot-load').data[0].z.flat().join()"
             late = page.evaluate(cells)
             page.evaluate("""const slider = document.getElementById('choose-step');

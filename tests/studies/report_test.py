@@ -11,7 +11,7 @@ import numpy as np
 from studies import rows, script
 
 from ablation import configuration
-from report import comparisons, conclusions, guards, routing, statistics
+from report import comparisons, conclusions, curves, guards, routing, statistics, styles
 from report.columns import shown
 from report.runs import read_study
 from report.student_t import quantile
@@ -133,6 +133,139 @@ class ArithmeticTest(MadeUpTest):
         self.assertEqual(comparisons.factor_lines(study, found), [("balance.expert", ["none", "one", "ten"])])
 
 
+class CacheTest(MadeUpTest):
+
+    def fifth_column(self, *sizes):
+        """Of the table, after the difference. The variants keep this much of a token; None: study.json does not tell."""
+        study = self.write()
+        for variant, size in zip(study["variants"].values(), sizes):
+            variant |= {"kv_cache": {"elements_per_token": size}} if size else {}
+        made_up.save(self.folder, study)
+        result = self.report()
+        shutil.rmtree(self.folder)
+        return [line.split(" | ")[4] for line in result.out.splitlines() if line.startswith("|")]
+
+    def test_the_cache_stands_in_the_table_where_variants_differ_in_it(self):
+        for sizes in ((192, 192), (None, None)):
+            self.assertEqual(self.fifth_column(*sizes)[0], "MaxVio")
+        header, _, *rows = self.fifth_column(1280, 192)
+        self.assertEqual([header, *rows], ["KV cache", "1,280", "192"])
+
+
+class DroppingTest(MadeUpTest):
+
+    def concluded(self, seeds=(1, 2, 3), **options):
+        study = self.write(told={"expert": ["with_drop"]}, seeds=seeds, **options)
+        found = statistics.summaries(study, runs := read_study(self.folder)[1])
+        return conclusions.conclude(study, runs, found, guards.inert(study, runs), {})
+
+    def test_the_loss_with_dropping_stands_beside_the_one_without(self):
+        self.concluded()
+        table = [line.split(" | ") for line in self.report().out.splitlines() if line.startswith("|")]
+        self.assertEqual([table[0][4], table[2][4]], ["loss with drop", "–"])
+        told, each = rows(self.folder / "results.csv"), rows(self.folder / "runs.csv")["expert"]
+        mean, deviation = (float(told["expert"][f"loss_with_drop_{what}"]) for what in ("mean", "sd"))
+        self.assertEqual(table[3][4], f"{mean:.4f} ± {deviation:.4f}")
+        self.assertEqual((told["none"]["loss_with_drop_mean"], told["none"]["drop_cost_mean"]), ("", ""))
+        self.assertAlmostEqual(float(each["drop_cost"]), float(each["loss_with_drop"]) - float(each["held_out_loss"]))
+        self.assertIn("| loss with drop |", (self.folder / "results.md").read_text())
+
+    def test_its_cost_is_paired_within_each_run(self):
+        result = self.concluded()
+        costs = statistics.Difference([run.evaluations[-1][1]["held"]["with_drop"]["loss"]
+                                       - run.evaluations[-1][1]["held"]["loss"]
+                                       for run in read_study(self.folder)[1] if run.variant == "expert"])
+        self.assertEqual(result.may[-1], "Loss with drop differs from that of the same run without dropping: expert by "
+                         f"{costs.mean:+.4f} (95 % interval {costs.low:+.4f} to {costs.high:+.4f}).")
+
+    def test_one_run_of_it_is_told_without_an_interval(self):
+        result = self.concluded(seeds=(1,))
+        self.assertEqual(result.may, [])
+        self.assertTrue(any("one run each of expert (+0.0" in sentence for sentence in result.may_not))
+
+    def test_where_one_source_was_not_evaluated_so_there_is_no_number(self):
+        one = {"loss": 2.0, "tokens": 300, "with_drop": {"loss": 2.5, "tokens": 300}}
+        self.assertEqual(statistics.with_drop({"a": one, "b": one}), 2.5)
+        self.assertTrue(np.isnan(statistics.with_drop({"a": one, "b": {"loss": 2.0, "tokens": 300}})))
+
+    def test_an_inert_variant_may_be_evaluated_with_dropping_too(self):
+        told = {"same": ["with_drop"], "expert": ["with_drop"]}
+        study = self.write(variants=TWO | {"same": (0, 0, 0)}, told=told)
+        self.assertEqual(guards.inert(study, read_study(self.folder)[1]), ["same"])
+        self.rewrite("same/seed-2", lambda line: "eval" in line and line["eval"]["held"].update(loss=9.0) or None)
+        self.assertEqual(guards.inert(study, read_study(self.folder)[1]), [])
+
+    def test_without_such_evaluations_the_table_is_as_ever(self):
+        self.write()
+        self.assertNotIn("loss with drop", self.report().out)
+
+
+class InterferenceTest(MadeUpTest):
+
+    def figures(self, **options):
+        """{identity: {variant: tokens at the points of its line}}"""
+        self.write(told={"none": ["interference"], "expert": ["interference"]}, **options)
+        runs = read_study(self.folder)[1]
+        found = curves.interference_figures(runs, styles.styles(TWO, "none"))
+        return {each["id"]: {trace["variant"]: trace["x"] for trace in each["data"] if "fill" not in trace}
+                for each in found}
+
+    def test_curves_have_a_point_where_a_step_tells_one(self):
+        tokens = [step * made_up.BATCH for step in (5, 10, 15, 20)]
+        self.assertEqual(self.figures(), {"interference-ratio": {"expert": tokens},
+                                          "interference-cosine": {"expert": tokens}})
+
+    def test_a_seed_that_once_tells_none_leaves_a_gap(self):
+        self.write(told={"expert": ["interference"]})
+        self.rewrite("expert/seed-2", lambda line: line["step"] == 10 and line["interference"].update(ratio=None))
+        found = curves.interference_figures(read_study(self.folder)[1], styles.styles(TWO, "none"))
+        self.assertEqual([value is None for value in found[0]["data"][1]["y"]], [False, True, False, False])
+
+    def test_one_step_of_it_is_no_curve(self):
+        self.assertEqual(self.figures(steps=8), {})
+
+    def test_the_csv_has_its_end(self):
+        self.write(told={"expert": ["interference"]}, steps=40)
+        self.assertEqual(self.report().code, 0)
+        lines = [json.loads(line) for line in (self.folder / "expert/seed-2/metrics.jsonl").read_text().splitlines()]
+        ends = [line["interference"] for line in lines if line["step"] in (35, 40)]
+        told = rows(self.folder / "runs.csv")["expert"]  # the last of its rows
+        for name in ("ratio", "cosine"):
+            self.assertAlmostEqual(float(told[f"interference_{name}"]), sum(end[name] for end in ends) / 2)
+        self.assertEqual(rows(self.folder / "results.csv")["none"]["interference_ratio_mean"], "")
+
+
+class HeldOutSpecialisationTest(MadeUpTest):
+
+    def figure(self, *telling):
+        self.write(told=dict.fromkeys(telling, ["specialisation"]), routing=True)
+        return comparisons.specialisation_figure(read_study(self.folder)[1], styles.styles(TWO, "none"))
+
+    def test_sources_of_one_domain_are_left_out(self):
+        two, more = {"specialisation": 0.2, "tokens": 300}, {"specialisation": 0.4, "tokens": 100}
+        one, before = {"specialisation": None, "tokens": 800}, {"tokens": 800}
+        self.assertAlmostEqual(statistics.specialisation({"a": two, "b": more, "c": one, "d": before}), 0.25)
+        self.assertTrue(np.isnan(statistics.specialisation({"c": one, "d": before})))
+
+    def test_the_figure_shows_the_held_out_text_where_every_run_tells_of_it(self):
+        figure = self.figure(*TWO)
+        self.assertEqual(self.report().code, 0)
+        told = rows(self.folder / "results.csv")
+        self.assertIn("(held-out text, after the last step)", figure["title"])
+        for trace in figure["data"]:
+            mean = float(told[trace["name"]]["held_out_specialisation_mean"])
+            self.assertAlmostEqual(trace["y"][0], mean)
+            self.assertAlmostEqual(mean, 0.3 - sum(TWO[trace["name"]]), delta=0.03)
+
+    def test_it_shows_the_training_data_where_one_run_does_not(self):
+        figure = self.figure("none")
+        self.assertIn("(training data, last 20 % of steps)", figure["title"])
+        for trace in figure["data"]:
+            values = [routing.specialisation(run.routing, 0.2) for run in read_study(self.folder)[1]
+                      if run.variant == trace["name"]]
+            self.assertAlmostEqual(trace["y"][0], np.mean(values))
+
+
 class ConclusionTest(MadeUpTest):
 
     def concluded(self, **options):
@@ -174,6 +307,7 @@ class ConclusionTest(MadeUpTest):
     def test_what_is_not_there_is_not_told(self):
         self.write(routing=True)
         self.assertEqual(self.report().code, 0)
+        self.assertNotIn('id="interference"', (self.folder / "report.html").read_text())
         with_routing = (self.folder / "report.html").read_text()
         for path in self.folder.rglob("noise_floor.json"):
             path.unlink()

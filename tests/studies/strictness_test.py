@@ -1,8 +1,13 @@
 """What is wrong in a study file is told with its line, all at once, with exit code 2."""
 
+import pathlib
+import types
 import unittest
 
 from studies import STUDY, StudyTest, script
+
+from ablation import plan
+from ablation.errors import BadInput
 
 
 class StrictnessTest(StudyTest):
@@ -50,6 +55,28 @@ class StrictnessTest(StudyTest):
         self.refused("variants none and same are the same configuration", variants={"none": {}, "same": None})
         self.write_base(data={"eval": []})
         self.refused("data.eval names no held-out text")
+
+    def test_the_loss_without_dropping_is_compared_with_its_like(self):
+        base = {"data.eval": ["held"], "data.tokenizer": "byte", "data.sequence_length": 32, "eval.batches": 1}
+
+        def check(*values):
+            points = [types.SimpleNamespace(name=str(value), line=1) for value in values]
+            runs = [types.SimpleNamespace(variant=str(value), tokens=1, config=base | {"eval.drop": value})
+                    for value in values]
+            plan.check_comparable(types.SimpleNamespace(path=pathlib.Path("study.yaml"), points=points), runs)
+
+        for alike in ((False, "both"), ("both", False), ("both", "both"), (True, True)):
+            check(*alike)
+        for apart in ((False, True), (True, False), ("both", True), (True, "both")):
+            with self.assertRaisesRegex(BadInput, "evaluated differently: eval.drop is {} and {}".format(*apart)):
+                check(*apart)
+
+    def test_a_variant_may_also_be_evaluated_with_dropping(self):
+        dropping = {"drop.kind": "device"}
+        self.write_study(variants={"none": {}, "device": dropping | {"eval.drop": "both"}})
+        self.assertEqual(self.ablate("--dry-run").code, 0)
+        self.refused("none and device are evaluated differently: eval.drop is False and True",
+                     variants={"none": {}, "device": dropping | {"eval.drop": True}})
 
     def test_bad_arguments_are_refused(self):
         self.write_study()

@@ -54,6 +54,7 @@ class StudyEndToEndTest(StudyTest):
                          [f"{variant}/seed-{seed}" for seed in (1, 2) for variant in ("none", "expert", "inert")])
         self.assertEqual(len({run["hash"] for run in study["runs"]}), 6)
         self.assertEqual(study["variants"]["expert"]["config"]["balance.expert"], 0.5)
+        self.assertEqual(study["variants"]["expert"]["kv_cache"]["elements_per_token"], 3 * (8 + 4))
         self.assertIn("step 6/6", (self.run_folder("expert", 2) / "stdout.log").read_text())
 
     def expected(self, variant, number):
@@ -113,7 +114,7 @@ class StudyEndToEndTest(StudyTest):
         self.assertEqual(result.code, 0, result)
         self.assertIn("12 runs, 1 at a time; time left: unknown", result.out)
         line = next(line for line in result.out.splitlines() if line.startswith("expert@capacity=2.0/seed-2"))
-        for number in ("48,188", "36,668", "1,536", "unknown"):
+        for number in ("48,188", "36,668", " 36 ", "1,536", "unknown"):
             self.assertIn(number, line)
         self.assertFalse((self.folder / "runs").exists())
 

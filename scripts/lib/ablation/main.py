@@ -40,12 +40,13 @@ def selected(runs, pattern):
 def print_plan(runs, jobs):
     """One line a run, then the sum."""
     pace, width = estimate.speed(runs), max(len(run.label) for run in runs)
-    print(f"{'run':{width}}  {'state':8}  {'parameters':>12}  {'active':>12}  {'tokens':>13}  time      configuration")
+    print(f"{'run':{width}}  {'state':8}  {'parameters':>12}  {'active':>12}  {'KV cache':>8}  {'tokens':>13}  time      "
+          "configuration")
     for run in runs:
         check_folder(run)
         time = estimate.spoken(run.tokens / pace if pace else None)
         print(f"{run.label:{width}}  {state(run):8}  {run.parameters['total']:12,}  {run.parameters['active']:12,}  "
-              f"{run.tokens:13,}  {time:8}  {run.hash}")
+              f"{run.kv_cache['elements_per_token']:8,}  {run.tokens:13,}  {time:8}  {run.hash}")
     measured = f"at {pace:,.0f} tokens/s a run, as measured" if pace else "no run has been timed yet"
     left = estimate.spoken(estimate.seconds_left(runs, jobs))
     print(f"{len(runs)} runs, {jobs} at a time; time left: {left} ({measured})")

@@ -16,6 +16,7 @@ class Run:
     command: list
     config: dict      # flat, resolved
     parameters: dict  # total, active
+    kv_cache: dict    # elements_per_token, bytes_per_token: all layers together
     steps: int
     tokens: int
     threads: str
@@ -60,7 +61,7 @@ def runs_of(study, point):
         folder = study.directory / point.name / f"seed-{seed}"
         command = program.command(study.base, study.ranks, overrides(study, point, seed))
         config = flat | {"run.seed": seed, "run.name": folder.name}
-        yield Run(point.name, seed, folder, command, config, answer["parameters"], steps, tokens,
+        yield Run(point.name, seed, folder, command, config, answer["parameters"], answer["kv_cache"], steps, tokens,
                   str(flat["run.threads"]))
 
 
@@ -74,6 +75,14 @@ def check_distinct(study, firsts):
                            "configuration", "remove one of them")
 
 
+EVALUATION = ("data.eval", "data.tokenizer", "data.sequence_length", "eval.batches", "eval.drop")
+PLAIN = (False, "both")  # of eval.drop: the loss is that without dropping
+
+
+def evaluated_alike(key, one, other):
+    return one == other or key == "eval.drop" and one in PLAIN and other in PLAIN
+
+
 def check_comparable(study, firsts):
     """Losses can be compared only after as many tokens, on the same held-out text."""
     if not firsts[0].config["data.eval"]:
@@ -83,8 +92,8 @@ def check_comparable(study, firsts):
         if run.tokens != firsts[0].tokens:
             raise BadInput(f"{study.path}:{point.line}: {firsts[0].variant} trains on {firsts[0].tokens:,} tokens, "
                            f"{point.name} on {run.tokens:,}", "give all variants the same schedule.tokens")
-        for key in ("data.eval", "data.tokenizer", "data.sequence_length", "eval.batches", "eval.drop"):
-            if run.config[key] != firsts[0].config[key]:
+        for key in EVALUATION:
+            if not evaluated_alike(key, firsts[0].config[key], run.config[key]):
                 raise BadInput(f"{study.path}:{point.line}: {firsts[0].variant} and {point.name} are evaluated "
                                f"differently: {key} is {firsts[0].config[key]} and {run.config[key]}",
                                f"keep {key} the same in all variants")

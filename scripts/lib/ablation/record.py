@@ -35,6 +35,7 @@ def record(study, runs):
         "seeds": study.seeds, "ranks": study.ranks,
         "variants": {point.name: {"settings": {key: setting.value for key, setting in point.settings.items()},
                                   "parameters": firsts[point.name].parameters,
+                                  "kv_cache": firsts[point.name].kv_cache,
                                   "config": configuration.essence(firsts[point.name].config)}
                      for point in study.points},
         "runs": [{"variant": run.variant, "seed": run.seed, "folder": str(run.folder.relative_to(study.directory)),

@@ -14,6 +14,7 @@ class Column:
 
 HELD_OUT = Column("held_out_loss", "held-out loss", 4, "nats per token after the last step; all held-out sources "
                   "together, weighted by their tokens")
+WITH_DROP = Column("loss_with_drop", "loss with drop", 4, "the same where evaluation drops tokens as training does")
 MAX_VIO = Column("max_vio", "MaxVio", 3, "(largest load − mean load) / mean load over the experts of a layer, a step's "
                  "global batch, mean over layers; 0: perfectly even")
 DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device groups")
@@ -28,7 +29,12 @@ TABLE = (
     Column("dead", "dead experts", 1, "experts that no token of a step chose, sum over layers"),
     Column("tokens_per_second", "tokens/s", 0, "median over all steps"),
 )
+TOLD = (WITH_DROP,)  # in the table where a run tells it
+DROP_COST = Column("drop_cost", "cost of dropping", 4, "loss with drop − held-out loss of the same run")
 ALSO = (
+    *TOLD, DROP_COST,
+    Column("held_out_specialisation", "held-out specialisation", 4, "Jensen-Shannon divergence between the domains' "
+           "choices of experts on the held-out text, over its largest possible value"),
     Column("training_loss", "training loss", 4, "mean over the last 20 % of steps"),
     Column("bits_per_byte", "bits per byte", 4, "of the held-out text, after the last step"),
     Column("cv", "load CV", 3, "standard deviation / mean of the experts' loads"),
@@ -38,8 +44,12 @@ ALSO = (
     Column("topk_mass", "top-k mass", 4, "sum of a token's chosen affinities"),
     Column("starved", "starved experts", 1, "with less than a hundredth of the mean load, sum over layers"),
     Column("tokens_lost", "tokens that lost all", 4, "share of tokens that dropping left without a routed expert"),
+    Column("interference_ratio", "interference", 3, "norm of the balance losses' gradient on a router's weights over "
+           "that of everything else, mean over layers"),
+    Column("interference_cosine", "cosine of interference", 3, "between these two gradients, mean over layers"),
     Column("avg_vio", "AvgVio", 3, "mean absolute deviation / mean of the experts' loads"),
 )
+KV_CACHE = ("KV cache", "numbers that decoding keeps of a token, all layers together")  # title, meaning
 
 
 def shown(value, digits, signed=False):

@@ -4,6 +4,7 @@ import numpy as np
 
 from ablation import configuration
 
+from . import statistics
 from .columns import DEVICE_VIO, HELD_OUT, MAX_VIO
 from .routing import specialisation, visit_share
 from .runs import TAIL
@@ -135,16 +136,27 @@ def visits_figure(runs, styles):
     return bars("visits", "End of training", rows, "share of tokens and layers", "device groups", styles)
 
 
+def held_out_specialisation(runs):
+    return [statistics.specialisation(run.evaluations[-1][1]) for run in runs]
+
+
+def training_specialisation(runs):
+    return [specialisation(run.routing, TAIL) if run.routing else np.nan for run in runs]
+
+
 def specialisation_figure(runs, styles):
+    """On the held-out text where every run tells it, else on the training data: never both side by side."""
+    values, where = held_out_specialisation(runs), "held-out text, after the last step"
+    if np.isnan(values).any():
+        values, where = training_specialisation(runs), "training data, last 20 % of steps"
     rows = {}
-    for run in runs:
-        value = specialisation(run.routing, TAIL) if run.routing else float("nan")
+    for run, value in zip(runs, values):
         if value == value:
             rows.setdefault(run.variant, []).append([value])
     if not rows:
         return None
-    return bars("specialisation", "How differently the domains choose their experts", rows, "0: alike, 1: apart", "",
-                styles)
+    return bars("specialisation", f"How differently the domains choose their experts ({where})", rows,
+                "0: alike, 1: apart", "", styles)
 
 
 def figures(study, runs, summaries, styles, inert):

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 
-from .columns import DEVICE_VIO, HELD_OUT, MAX_VIO, RECEIVED_VIO, short, shown
-from .statistics import CONFIDENCE
+from .columns import DEVICE_VIO, DROP_COST, HELD_OUT, MAX_VIO, RECEIVED_VIO, WITH_DROP, short, shown
+from .statistics import CONFIDENCE, Difference, Summary
 from .student_t import quantile
 
 JUDGED = (HELD_OUT, MAX_VIO, DEVICE_VIO, RECEIVED_VIO)
+SAME_RUN = "the same run without dropping"
 
 
 @dataclasses.dataclass
@@ -21,6 +22,12 @@ def comparisons(summaries, inert):
     return [(summary, column) for column in JUDGED for summary in summaries
             if summary.variant not in inert and summary.differences
             and len(summary.differences[column.name].values) > 1]
+
+
+def drop_costs(summaries):
+    """The loss with dropping against the one without, paired within each run; of variants evaluated with both."""
+    costs = {each.variant: [cost for cost in each.values(DROP_COST.name) if cost == cost] for each in summaries}
+    return [Summary(name, [], {}, {WITH_DROP.name: Difference(values)}) for name, values in costs.items() if values]
 
 
 def capital(text):
@@ -103,24 +110,42 @@ def about_floor(summaries, floor):
             f"({shown(random, MAX_VIO.digits)}): a further gain could hardly be measured in one step's batch."]
 
 
+def judge(result, column, judged, other):
+    """Says which of these differ from the other, and of which that is not shown."""
+    clear = [summary for summary in judged if summary.differences[column.name].excludes_zero]
+    unclear = [summary for summary in judged if summary not in clear]
+    if clear:
+        result.may.append(differing(column, clear, len(judged), other))
+    if unclear:
+        result.may_not.append(undecided(column, unclear, other))
+
+
+def judge_dropping(result, summaries):
+    """Returns how many intervals that took."""
+    costs = drop_costs(summaries)
+    several = [each for each in costs if len(each.differences[WITH_DROP.name].values) > 1]
+    judge(result, WITH_DROP, several, SAME_RUN)
+    alone = [f"{each.variant} ({shown(each.differences[WITH_DROP.name].mean, WITH_DROP.digits, True)})"
+             for each in costs if each not in several]
+    if alone:
+        result.may_not.append(f"{capital(WITH_DROP.title)}, against {SAME_RUN}: one run each of {', '.join(alone)}, "
+                              "from which no interval follows.")
+    return len(several)
+
+
 def conclude(study, runs, summaries, inert, floor):
     result = Conclusions([], [])
     found = comparisons(summaries, inert)
     for column in JUDGED:
-        judged = [summary for summary, other in found if other is column]
-        clear = [summary for summary in judged if summary.differences[column.name].excludes_zero]
-        unclear = [summary for summary in judged if summary not in clear]
-        if clear:
-            result.may.append(differing(column, clear, len(judged), study["baseline"]))
-        if unclear:
-            result.may_not.append(undecided(column, unclear, study["baseline"]))
+        judge(result, column, [summary for summary, other in found if other is column], study["baseline"])
+    intervals = len(found) + judge_dropping(result, summaries)
     for name in inert:
         result.may.append(f"{name} is an inert switch: its losses are bit for bit those of {study['baseline']}, for "
                           "every seed. What it sets has no effect here, so it is left out of the comparisons.")
     result.may += about_floor(summaries, floor)
     result.may_not.append(about_seeds(summaries, inert))
-    if len(found) > 1:
-        result.may_not.append(about_chance(len(found)))
+    if intervals > 1:
+        result.may_not.append(about_chance(intervals))
     if len(summaries) > 2:
         result.may_not.append(f"Variants were compared with {study['baseline']}, not with one another: that one "
                               "excludes 0 and another does not is no difference between the two.")

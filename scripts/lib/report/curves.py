@@ -10,6 +10,8 @@ OVER_STEPS = (("loss", "training loss", None, "Training loss"),
               ("drop_rate", "share of pairs dropped", None, "Dropped"),
               ("devices_per_token", "device groups", "devices_per_token", "Device groups a token visits"),
               ("dead", "experts", "dead", "Dead experts, all layers"))
+INTERFERENCE = (("interference_ratio", "ratio of gradient norms", "Pull of the balance losses"),
+                ("interference_cosine", "cosine of gradients", "Direction of that pull"))
 
 
 def windows(values):
@@ -84,6 +86,25 @@ def step_figure(runs, styles, floor, name, unit, key, title):
     if name in ("drop_rate", "dead") and not any(np.nanmax(rows, initial=0) for _, rows in curves.values()):
         return None
     return figure(name.replace("_", "-"), title, unit, curves, styles, floor.get(key) if key else None)
+
+
+def at_told_steps(tokens, rows):
+    """Where any seed tells a number."""
+    told = ~np.isnan(rows).all(0)
+    return windows(tokens[told]), np.array([windows(row[told]) for row in rows])
+
+
+def sparse_figure(runs, styles, name, unit, title):
+    """Of what some steps tell and some variants never do. None where no variant tells it twice."""
+    curves = by_variant(runs, lambda run: run.series["tokens"], lambda run: run.series[name])
+    curves = {variant: at_told_steps(*curve) for variant, curve in curves.items()
+              if np.count_nonzero(~np.isnan(curve[1]).all(0)) > 1}
+    return figure(name.replace("_", "-"), title, unit, curves, styles)
+
+
+def interference_figures(runs, styles):
+    found = [sparse_figure(runs, styles, *each) for each in INTERFERENCE]
+    return [each for each in found if each]
 
 
 def figures(runs, styles, floor, held_out):

@@ -36,11 +36,12 @@ def content_of(directory):
     inert, floor, found = guards.inert(study, runs), noise_floor(runs), summaries(study, runs)
     look = styles([summary.variant for summary in found], study["baseline"])
     figures = [{"section": "curves", **figure} for figure in curves.figures(runs, look, floor, held_out)]
+    figures += [{"section": "interference", **figure} for figure in curves.interference_figures(runs, look)]
     figures += [{"section": section, **figure}
                 for section, figure in comparisons.figures(study, runs, found, look, inert)]
     return Content(study, runs, found, inert, floor, guards.unfinished(study, runs),
                    conclude(study, runs, found, inert, floor),
-                   tables.result_rows(found, inert, floor), tables.configuration_rows(study, found), figures,
+                   tables.result_rows(study, found, inert, floor), tables.configuration_rows(study, found), figures,
                    routing_data.of_runs(runs), look)
 
 

@@ -4,6 +4,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(hover: none)").matches;
   const hidden = new Set();
+  const overTraining = (figure) => ["curves", "interference"].includes(figure.section);
 
   // "@c0" is the page's variable --c0, "@c0/0.2" the same with that opacity.
   const color = (token) => {
@@ -37,7 +38,7 @@
   };
 
   const drawFigure = (figure) => {
-    const traces = figure.data.map((trace) => figure.section === "curves" && hidden.has(trace.variant)
+    const traces = figure.data.map((trace) => overTraining(figure) && hidden.has(trace.variant)
       ? { ...trace, visible: false } : trace);
     draw(figure.id, traces, figure.layout, figure.height);
   };
@@ -49,7 +50,7 @@
     const on = chip.getAttribute("aria-pressed") === "true";
     chip.setAttribute("aria-pressed", String(!on));
     hidden[on ? "add" : "delete"](chip.dataset.variant);
-    data.figures.filter((figure) => figure.section === "curves").forEach(drawFigure);
+    data.figures.filter(overTraining).forEach(drawFigure);
   });
 
   // The views of one run's routing: its variant and seed, a layer and a step are chosen.

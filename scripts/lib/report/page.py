@@ -88,7 +88,7 @@ def about_section(content):
     study = content.study
     config = "\n".join(f"{key}: {tables.value_text(value)}" for key, value in
                        study["variants"][study["baseline"]]["config"].items())
-    meanings = html.definitions(tables.definitions())
+    meanings = html.definitions(tables.definitions(content.results[0]))
     run = {"dsmoe": study.get("git"), "base recipe": study["base"], "ranks of a run": study["ranks"],
            "processor": f"{study.get('processor')}, {study.get('cores')} logical cores", **study.get("versions", {})}
     facts = html.definitions(run.items())
@@ -111,6 +111,9 @@ def sections(content):
                          "steps are averaged. The vertical scale leaves out the first quarter of training."
                          + (" Dotted: what perfectly random routing would show." if content.floor else ""),
                          html.chips(content.styles))
+    yield figure_section(content, "interference", "Balance losses against everything else",
+                         "Gradients on the routers' weights, mean over layers; drawn as above. Ratio 1: the balance "
+                         "losses pull as hard as everything else on the router; cosine below 0: against it.")
     yield figure_section(content, "front", "Loss and balance",
                          "End of training; bars are one standard deviation over seeds."
                          + (" Dotted lines join variants that differ in one balance factor alone." if joined else ""))

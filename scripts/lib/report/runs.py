@@ -18,6 +18,7 @@ SERIES = {"loss": "loss", "max_vio": "load.max_vio", "min_vio": "load.min_vio", 
           "dead": "load.dead", "starved": "load.starved", "load_entropy": "load.entropy",
           "router_entropy": "router.entropy", "topk_mass": "router.topk_mass", "tokens_lost": "drop.tokens_lost",
           "drop_rate": "drop.rate",
+          "interference_ratio": "interference.ratio", "interference_cosine": "interference.cosine",
           "devices_per_token": "traffic.devices_per_token", "bytes": "traffic.bytes",
           "tokens_per_second": "tokens_per_second", "tokens": "tokens", "step": "step"}
 

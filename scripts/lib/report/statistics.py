@@ -10,13 +10,27 @@ from .student_t import quantile
 
 CONFIDENCE = 0.95
 LOADS = ("max_vio", "min_vio", "avg_vio", "cv", "device_vio", "received_vio", "dead", "starved", "load_entropy",
-         "router_entropy", "topk_mass", "drop_rate", "tokens_lost", "devices_per_token")
+         "router_entropy", "topk_mass", "drop_rate", "tokens_lost", "devices_per_token", "interference_ratio",
+         "interference_cosine")
 
 
 def held_out(evaluation):
     """Token-weighted mean loss over the held-out sources."""
     tokens = sum(source["tokens"] for source in evaluation.values())
     return sum(source["loss"] * source["tokens"] for source in evaluation.values()) / tokens
+
+
+def with_drop(evaluation):
+    """The same where tokens were dropped; NaN where a source was not evaluated so."""
+    dropped = {name: source.get("with_drop") for name, source in evaluation.items()}
+    return held_out(dropped) if all(dropped.values()) else math.nan
+
+
+def specialisation(evaluation):
+    """Token-weighted mean over the held-out sources that tell it, those of at least two domains; NaN: none does."""
+    telling = [source for source in evaluation.values() if source.get("specialisation") is not None]
+    tokens = sum(source["tokens"] for source in telling)
+    return sum(source["specialisation"] * source["tokens"] for source in telling) / tokens if telling else math.nan
 
 
 def bits_per_byte(evaluation):
@@ -39,8 +53,14 @@ def run_numbers(run):
     numbers["mb_per_token"] = float(run.tail("bytes").sum() / per_step.sum() / 1e6)
     numbers["training_loss"] = mean(run.tail("loss"))
     numbers["tokens_per_second"] = float(np.median(run.series["tokens_per_second"]))
-    last = run.evaluations[-1][1]
-    return numbers | {"held_out_loss": held_out(last), "bits_per_byte": bits_per_byte(last)}
+    return numbers | evaluated(run.evaluations[-1][1])
+
+
+def evaluated(last):
+    """{column: number} of the evaluation after the last step."""
+    loss, dropping = held_out(last), with_drop(last)
+    return {"held_out_loss": loss, "bits_per_byte": bits_per_byte(last), "loss_with_drop": dropping,
+            "drop_cost": dropping - loss, "held_out_specialisation": specialisation(last)}
 
 
 @dataclasses.dataclass(frozen=True)

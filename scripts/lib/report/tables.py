@@ -6,7 +6,7 @@ import json
 
 from ablation import configuration
 
-from .columns import ALSO, HELD_OUT, TABLE, shown
+from .columns import ALSO, HELD_OUT, KV_CACHE, TABLE, TOLD, shown
 
 
 def results_csv(summaries):
@@ -59,15 +59,38 @@ def difference_cell(summary, inert):
     return f"{text} [{shown(difference.low, HELD_OUT.digits, True)}, {shown(difference.high, HELD_OUT.digits, True)}]"
 
 
-def result_rows(summaries, inert, floor):
+def told_columns(summaries):
+    """Those that stand after the held-out loss and its difference."""
+    told = [column for column in TOLD if any(value == value for each in summaries
+                                             for value in each.values(column.name))]
+    return [*told, *TABLE[1:]]
+
+
+def cache_cells(study, summaries):
+    """A text a variant, where they do not all keep as much; else none."""
+    sizes = [study["variants"][each.variant].get("kv_cache", {}).get("elements_per_token") for each in summaries]
+    return [shown(size, 0) for size in sizes] if len(set(sizes)) > 1 else []
+
+
+def result_rows(study, summaries, inert, floor):
     """Header, then a row a variant, then the noise floor where it is known. The header's second line is the unit."""
-    header = ["variant", "seeds", HELD_OUT.title, "difference [95\u00a0%]", *(column.title for column in TABLE[1:])]
+    columns = told_columns(summaries)
+    header = ["variant", "seeds", HELD_OUT.title, "difference [95\u00a0%]", *(column.title for column in columns)]
     rows = [[summary.variant, str(len(summary.seeds)), cell(summary, HELD_OUT), difference_cell(summary, inert),
-             *(cell(summary, column) for column in TABLE[1:])] for summary in summaries]
+             *(cell(summary, column) for column in columns)] for summary in summaries]
     if floor:
         told = [shown(column.factor * floor[column.name], column.digits) if column.name in floor else ""
-                for column in TABLE[1:]]
+                for column in columns]
         rows.append(["random routing", "", "", "", *told])
+    return with_cache(header, rows, cache_cells(study, summaries))
+
+
+def with_cache(header, rows, cells):
+    """A column of these texts, where there are any, after the difference in held-out loss."""
+    if not cells:
+        return header, rows
+    cells = [KV_CACHE[0], *cells, *[""] * (len(rows) - len(cells))]
+    header, *rows = [[*row[:4], text, *row[4:]] for row, text in zip([header, *rows], cells)]
     return header, rows
 
 
@@ -82,8 +105,10 @@ def configuration_rows(study, summaries):
     return ["key", *names], [[key, *map(value_text, values)] for key, values in varying.items()]
 
 
-def definitions():
-    return [(column.title, column.meaning) for column in TABLE]
+def definitions(header):
+    """What the columns of the results mean."""
+    meanings = dict([*((column.title, column.meaning) for column in (*TABLE, *TOLD)), KV_CACHE])
+    return [(title, meanings[title]) for title in header if title in meanings]
 
 
 def markdown_table(header, rows):
