@@ -2,6 +2,8 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+
 #include "modules/gradient.h"
 #include "trainer/objective.h"
 #include "trainer/schedule.h"
@@ -18,10 +20,27 @@ at::Tensor pull_on_router(const at::Tensor& term, const nn::RoutingRecord& recor
   return at::mm(dlogits_NE.to(at::kDouble).t(), record.input_NM.to(at::kDouble));
 }
 
-InterferenceValues compare(const at::Tensor& pull_EM, const at::Tensor& rest_EM) {
-  const double pull = pull_EM.norm().item<double>();
-  const double rest = rest_EM.norm().item<double>();
-  return {pull / rest, (pull_EM * rest_EM).sum().item<double>() / (pull * rest)};
+/// Squared norms of the pull and of the rest, and their product.
+struct Sums {
+  double pull = 0;
+  double rest = 0;
+  double product = 0;
+
+  Sums& operator+=(const Sums& more) {
+    pull += more.pull;
+    rest += more.rest;
+    product += more.product;
+    return *this;
+  }
+};
+
+Sums sums_of(const at::Tensor& pull_EM, const at::Tensor& rest_EM) {
+  return {pull_EM.square().sum().item<double>(), rest_EM.square().sum().item<double>(),
+          (pull_EM * rest_EM).sum().item<double>()};
+}
+
+InterferenceValues values_of(const Sums& sums) {
+  return {std::sqrt(sums.pull / sums.rest), sums.product / std::sqrt(sums.pull * sums.rest)};
 }
 
 std::string router_of(int64_t layer) {
@@ -53,16 +72,15 @@ void Interference::add(const nn::ModelOutput& output, const std::vector<at::Tens
 
 void Interference::fill(StepReport& report, nn::Model& model, parallel::Communicator& world) {
   const auto parameters = model->named_parameters();
-  InterferenceValues mean;
+  Sums all;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (world.size() > 1) world.all_reduce(pulls_EM_[i], parallel::ReduceOp::kSum);
-    const at::Tensor all_EM = nn::gradient_of(parameters[router_of(layers_[i])]).to(at::kDouble);
-    const InterferenceValues values = compare(pulls_EM_[i], all_EM - pulls_EM_[i]);
-    report.layers[i].interference = values;
-    mean.ratio += values.ratio / static_cast<double>(layers_.size());
-    mean.cosine += values.cosine / static_cast<double>(layers_.size());
+    const at::Tensor whole_EM = nn::gradient_of(parameters[router_of(layers_[i])]).to(at::kDouble);
+    const Sums sums = sums_of(pulls_EM_[i], whole_EM - pulls_EM_[i]);
+    report.layers[i].interference = values_of(sums);
+    all += sums;
   }
-  report.interference = mean;
+  report.interference = values_of(all);
 }
 
 }  // namespace dsmoe::train

@@ -24,8 +24,8 @@ class Interference {
   /// Adds one micro-batch, between its forward and its backward pass. terms: see Objective. Local.
   void add(const nn::ModelOutput& output, const std::vector<at::Tensor>& terms);
 
-  /// Fills the report's values, of each of its layers and their mean, once the gradients are summed
-  /// over ranks. Collective over world.
+  /// Fills the report's values, of each of its layers and of all routers as one vector, once the
+  /// gradients are summed over ranks. Collective over world.
   void fill(StepReport& report, nn::Model& model, parallel::Communicator& world);
 
  private:

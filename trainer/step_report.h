@@ -117,7 +117,7 @@ struct StepReport {
   RouterValues router;         ///< mean over layers
   DropValues drop;             ///< mean over layers
   double protected_share = 0;  ///< of the batch's sequences, those that nothing is dropped from
-  std::optional<InterferenceValues> interference{};  ///< mean over layers
+  std::optional<InterferenceValues> interference{};  ///< of all routers as one vector
   TrafficValues traffic;
   PhaseSeconds time;
   int64_t memory_bytes = 0;

@@ -45,8 +45,8 @@ ALSO = (
     Column("starved", "starved experts", 1, "with less than a hundredth of the mean load, sum over layers"),
     Column("tokens_lost", "tokens that lost all", 4, "share of tokens that dropping left without a routed expert"),
     Column("interference_ratio", "interference", 3, "norm of the balance losses' gradient on a router's weights over "
-           "that of everything else, mean over layers"),
-    Column("interference_cosine", "cosine of interference", 3, "between these two gradients, mean over layers"),
+           "that of everything else, all routers as one vector"),
+    Column("interference_cosine", "cosine of interference", 3, "between these two gradients, all routers as one vector"),
     Column("avg_vio", "AvgVio", 3, "mean absolute deviation / mean of the experts' loads"),
 )
 KV_CACHE = ("KV cache", "numbers that decoding keeps of a token, all layers together")  # title, meaning

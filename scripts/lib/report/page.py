@@ -112,7 +112,7 @@ def sections(content):
                          + (" Dotted: what perfectly random routing would show." if content.floor else ""),
                          html.chips(content.styles))
     yield figure_section(content, "interference", "Balance losses against everything else",
-                         "Gradients on the routers' weights, mean over layers; drawn as above. Ratio 1: the balance "
+                         "Gradients on the weights of all routers, as one vector; drawn as above. Ratio 1: the balance "
                          "losses pull as hard as everything else on the router; cosine below 0: against it.")
     yield figure_section(content, "front", "Loss and balance",
                          "End of training; bars are one standard deviation over seeds."
