@@ -84,7 +84,7 @@ void apply_preset(const std::string& name, const std::string& yaml_path, const S
     }
   }
   read_model(model, "", out.config.model, errors, out.notices);
-  out.notices.push_back("model.preset: " + name + " was read from " + path);
+  out.sources.push_back("model.preset: " + name + " was read from " + path);
 }
 
 /// What the directory of `model.init_from` says of the architecture stands under what YAML and
@@ -92,7 +92,7 @@ void apply_preset(const std::string& name, const std::string& yaml_path, const S
 void apply_init_from(const std::string& directory, const Node* model, Resolved& out) {
   if (directory.empty() || is_complete_model(model)) return;
   const std::string found = find_model_directory(directory);
-  out.notices.push_back("model.init_from: the architecture was read from " + found +
+  out.sources.push_back("model.init_from: the architecture was read from " + found +
                         "/config.json");
   out.config.model = read_model_directory(found, out.notices);
 }

@@ -15,7 +15,8 @@ struct SearchPath {
 
 struct Resolved {
   RunConfig config;
-  std::vector<std::string> notices;  ///< worth a line in the log, none an error
+  std::vector<std::string> sources;  ///< which other files were read, and what for
+  std::vector<std::string> notices;  ///< what the user may not expect, none an error
 };
 
 /// Reads a run: defaults < preset < config.json of init_from < YAML < `key=value`, then

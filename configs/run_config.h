@@ -79,6 +79,11 @@ struct BatchConfig {
   int64_t ramp_from = 0;   ///< sequences at step 1; 0: no ramp
   int64_t ramp_steps = 0;  ///< steps over which the batch grows linearly to `sequences`
 
+  /// Whether a pool can lie on several of the ranks that share experts.
+  [[nodiscard]] bool pools_span(int64_t ranks) const {
+    return ranks > 1 && micro_sequences % pool != 0;
+  }
+
   bool operator==(const BatchConfig&) const = default;
 };
 

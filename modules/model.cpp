@@ -9,7 +9,7 @@ namespace dsmoe::nn {
 ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
                      const config::BatchConfig& batch, parallel::Communicator& ep)
     : config_(config),
-      context_{ep, TokenDropper(config, drop, batch.pool, batch.micro_sequences, ep)},
+      context_{ep, TokenDropper(config, drop, batch, ep)},
       embed_tokens_(
           register_parameter("embed_tokens", at::empty({config.vocab_size, config.hidden_size}))),
       lm_head_(register_parameter("lm_head", at::empty({config.vocab_size, config.hidden_size}))) {

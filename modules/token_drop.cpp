@@ -158,11 +158,11 @@ std::vector<char> keep_within_budget(const RoutedPairs& pairs, const config::Dro
 }
 
 TokenDropper::TokenDropper(const config::ModelConfig& model, const config::DropConfig& drop,
-                           int64_t pool, int64_t micro_sequences, parallel::Communicator& ep)
+                           const config::BatchConfig& batch, parallel::Communicator& ep)
     : model_(model),
       drop_(drop),
-      micro_sequences_(micro_sequences),
-      pools_span_ranks_(ep.size() > 1 && micro_sequences % pool != 0),
+      micro_sequences_(batch.micro_sequences),
+      pools_span_ranks_(batch.pools_span(ep.size())),
       ep_(ep) {}
 
 at::Tensor TokenDropper::keep(const Routing& routing, const SequenceInfo& sequences,

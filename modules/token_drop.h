@@ -44,9 +44,9 @@ struct RoutedPairs {
 /// Decides the drops of one MoE layer for this rank's tokens.
 class TokenDropper {
  public:
-  /// micro_sequences: the most sequences a rank takes at a time. ep must outlive the dropper.
-  TokenDropper(const config::ModelConfig& model, const config::DropConfig& drop, int64_t pool,
-               int64_t micro_sequences, parallel::Communicator& ep);
+  /// ep must outlive the dropper.
+  TokenDropper(const config::ModelConfig& model, const config::DropConfig& drop,
+               const config::BatchConfig& batch, parallel::Communicator& ep);
 
   /// Returns kept_NK (bool), undefined when dropping is off and nothing is padding. A pool that can
   /// span ranks is decided on all-gathered pairs: then Collective over ep, else Local.

@@ -26,6 +26,7 @@ config::RunConfig resolve_on_all(const std::string& yaml_path,
   agree(context.world, [&] {
     if (!context.first()) return;
     const config::Resolved resolved = config::resolve(yaml_path, overrides, search_path());
+    for (const std::string& source : resolved.sources) context.console.info(source);
     for (const std::string& notice : resolved.notices) context.console.warn(notice);
     text = config::dump(resolved.config);
   });

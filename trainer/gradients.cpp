@@ -73,7 +73,7 @@ LayerCounts counts_of_units(const Step& step, const nn::ModelOutput& output,
   if (config.balance.scope == config::BalanceScope::kGlobalBatch) {
     reduce_counts(counts, context.world);
   } else if (config.balance.scope == config::BalanceScope::kPool &&
-             pools_span_ranks(config.batch, context.groups.expert->size())) {
+             config.batch.pools_span(context.groups.expert->size())) {
     reduce_counts(counts, *context.groups.expert);
   }
   return counts;

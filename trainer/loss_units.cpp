@@ -84,10 +84,6 @@ int64_t pool_of(int64_t sequence_number, int64_t first_sequence, const config::B
   return (sequence_number - first_sequence) / batch.pool;
 }
 
-bool pools_span_ranks(const config::BatchConfig& batch, int64_t ranks) {
-  return ranks > 1 && batch.micro_sequences % batch.pool != 0;
-}
-
 nn::LossUnits loss_units(const data::TokenBatch& batch, int64_t first_sequence,
                          const config::RunConfig& config, parallel::Communicator& ep) {
   const BalanceScope scope = config.balance.scope;
@@ -100,7 +96,7 @@ nn::LossUnits loss_units(const data::TokenBatch& batch, int64_t first_sequence,
   }
   if (scope == BalanceScope::kPool) {
     number_pools(units, pools_of(batch, first_sequence, config.batch),
-                 pools_span_ranks(config.batch, ep.size()), ep);
+                 config.batch.pools_span(ep.size()), ep);
   } else if (scope == BalanceScope::kGlobalBatch) {
     units.units.assign(static_cast<size_t>(units.pieces.count()), 0);
     units.count = 1;

@@ -22,9 +22,6 @@ namespace dsmoe::train {
 [[nodiscard]] nn::LossUnits loss_units(const data::TokenBatch& batch, int64_t first_sequence,
                                        const config::RunConfig& config, parallel::Communicator& ep);
 
-/// Whether a pool may have sequences on several ranks of an expert group of `ranks`.
-[[nodiscard]] bool pools_span_ranks(const config::BatchConfig& batch, int64_t ranks);
-
 /// Units of the whole step with a token that is not padding. Collective over world.
 [[nodiscard]] int64_t count_units(const std::vector<data::TokenBatch>& batches,
                                   int64_t first_sequence, const config::RunConfig& config,

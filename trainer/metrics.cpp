@@ -80,8 +80,8 @@ Json eval_json(const EvalReport& eval) {
                {"bits_per_byte", eval.bits_per_byte},
                {"tokens", eval.tokens},
                {"max_vio", eval.max_vio},
-               {"drop_rate", eval.drop_rate},
-               {"specialisation", eval.specialisation}};
+               {"drop_rate", eval.drop_rate}};
+  if (std::isfinite(eval.specialisation)) json["specialisation"] = eval.specialisation;
   for (const EvalReport& dropped : eval.with_drop) json["with_drop"] = eval_json(dropped);
   return json;
 }

@@ -97,8 +97,7 @@ RoutedLogits route_logits(const RecordedLogits& recorded, const config::RunConfi
   const at::Tensor bias_E =
       recorded.bias_E.defined() ? recorded.bias_E.to(logits_NE.scalar_type()) : at::Tensor();
   out.routing = nn::route(logits_NE, bias_E, config.model);
-  const nn::TokenDropper dropper(config.model, config.drop, config.batch.pool,
-                                 batch.inputs_BT.size(0), alone);
+  const nn::TokenDropper dropper(config.model, config.drop, config.batch, alone);
   out.kept_NK = dropper.keep(out.routing, sequence_info(batch, first, config), /*dropping=*/true);
   if (!out.kept_NK.defined()) out.kept_NK = everything(out.routing);
   const nn::RoutingRecord record{0,  out.routing.scores_NE, out.routing.experts_NK, out.kept_NK,

@@ -170,7 +170,7 @@ def flatten(value, prefix=""):
 # Design section 8.6: what no layout changes. `lr`, `step` and `skipped` follow from the configuration.
 SAME_ON_ANY_LAYOUT = re.compile(
     r"(layers\.\d+\.)?(step|tokens|loss|loss_total|grad_norm|lr|skipped|layer|balance\..*|load\..*|drop\..*|"
-    r"traffic\.devices_per_token)$|eval\..*")
+    r"interference\..*|traffic\.devices_per_token)$|eval\..*")
 # What depends on the moment: times and memory.
 MOMENTARY = re.compile(r"seconds$|tokens_per_second$|time\..*|memory_bytes$")
 

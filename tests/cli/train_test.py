@@ -15,21 +15,24 @@ STEPS = 6
 KEYS = {
     "step", "tokens", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
     "balance.expert", "balance.device", "balance.communication", "balance.z", "balance.complementary",
-    "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
+    "balance.scaled", "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
     "load.device_vio", "load.received_vio", "router.entropy", "router.topk_mass",
     "drop.rate", "drop.tokens", "drop.tokens_lost", "drop.mass", "drop.protected",
     "traffic.devices_per_token", "traffic.ranks_per_token", "traffic.bytes", "traffic.bytes_bound",
-    "traffic.metadata_bytes",
+    "traffic.metadata_bytes", "traffic.forward_bytes", "traffic.backward_bytes",
     "time.data", "time.forward", "time.backward", "time.communication", "time.optimizer",
     "memory_bytes", "skipped",
 }
 LAYER_KEYS = {
     "layer", "balance.expert", "balance.device", "balance.communication", "balance.z", "balance.complementary",
+    "balance.scaled",
     "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
     "load.device_vio", "load.received_vio", "router.entropy", "router.topk_mass",
     "drop.rate", "drop.tokens", "drop.tokens_lost", "drop.mass", "traffic.devices_per_token",
 }
-EVAL_KEYS = {f"eval.held.{key}" for key in ("loss", "perplexity", "bits_per_byte", "tokens", "max_vio")}
+EVAL_KEYS = {f"eval.held.{key}" for key in ("loss", "perplexity", "bits_per_byte", "tokens", "max_vio", "drop_rate")}
+# On the last step, and every log.interference_every before.
+INTERFERENCE_KEYS = {"interference.ratio", "interference.cosine"}
 # name: ranks, overrides. The pool of two sequences lies on one rank, or spans two.
 LAYOUTS = {
     "ep2": (2, ["parallel.expert=2"]),
@@ -48,10 +51,11 @@ class TrainTest(CliTest):
         for line in lines:
             layers = line.pop("layers", None)
             self.assertEqual(layers is not None, line["step"] % 2 == 0, line)
+            interference = INTERFERENCE_KEYS if line["step"] == STEPS else set()
             for layer in layers or []:
-                self.assertEqual(set(flatten(layer)), LAYER_KEYS)
+                self.assertEqual(set(flatten(layer)), LAYER_KEYS | interference)
             evaluated = line["step"] % 3 == 0
-            self.assertEqual(set(flatten(line)), KEYS | (EVAL_KEYS if evaluated else set()))
+            self.assertEqual(set(flatten(line)), KEYS | interference | (EVAL_KEYS if evaluated else set()))
             self.assertEqual([layer["layer"] for layer in layers or [{"layer": 1}, {"layer": 2}]], [1, 2])
             self.assertEqual(line["tokens"], line["step"] * 8 * 32)
             self.assertTrue(all(math.isfinite(value) for value in flatten(line).values()), line)
@@ -60,6 +64,7 @@ class TrainTest(CliTest):
         for line in lines:
             traffic = line["traffic"]
             self.assertEqual(traffic["bytes"], traffic["bytes_bound"] + traffic["metadata_bytes"])
+            self.assertEqual(traffic["bytes"], traffic["forward_bytes"] + traffic["backward_bytes"])
             self.assertEqual(traffic["bytes"] == 0, one_rank, traffic)
 
     def check_files(self, run):
@@ -169,6 +174,51 @@ class TrainTest(CliTest):
                 run = self.train(f"{scope}_{name}", *keys, layout, ranks=ranks)
                 self.check_same(alone, metrics(run), f"{scope} {name}")
                 self.check_traffic(metrics(run), one_rank=name == "dp2")
+
+    def test_other_attentions_train_alike_on_any_layout_and_speak(self):
+        for kind, keys in (("mha", []), ("gqa", ["model.num_attention_heads=4", "model.num_key_value_heads=2"]),
+                           ("mqa", ["model.qk_nope_head_dim=0"])):
+            keys = [f"model.attention.kind={kind}", "model.q_lora_rank=null", "schedule.steps=3", *keys]
+            run = self.train(f"{kind}_alone", *keys)
+            self.check_same(metrics(run), metrics(self.train(f"{kind}_ep2", *keys, "parallel.expert=2", ranks=2)), kind)
+            model = run / "checkpoints/step-00000003/model"
+            self.assertEqual(json.loads((model / "config.json").read_text())["model_type"], "dsmoe")
+            said = self.succeed("generate", "--model", model, "--prompt", "the river", "--max-tokens", 4, "--json").json()
+            self.assertTrue(1 <= len(said["token_ids"]) <= 4, said)
+            scored = self.succeed("eval", "--model", model, "--data", "corpus/held.jsonl", "--window", 32,
+                                  "--json").json()
+            self.assertTrue(math.isfinite(scored["loss"]))
+
+    def test_routers_are_varied_alike_on_any_layout(self):
+        keys = ["router.jitter=0.2", "schedule.steps=3", "log.interference_every=1"]
+        alone = metrics(self.train("noisy", *keys))
+        self.check_same(alone, metrics(self.train("noisy_ep2", *keys, "parallel.expert=2", ranks=2)), "ep2")
+        plain = metrics(self.train("plain", *keys[1:]))
+        self.assertNotEqual(plain[0]["loss"], alone[0]["loss"])
+        self.assertEqual(plain[0]["tokens"], alone[0]["tokens"])
+        dealt = metrics(self.train("dealt", "router.force_balance=true", "schedule.steps=2", "drop.kind=none"))
+        self.assertEqual([line["load"]["max_vio"] for line in dealt], [0, 0])
+        self.assertEqual([line["traffic"]["devices_per_token"] for line in dealt], [2, 2])
+        self.assertGreater(dealt[-1]["eval"]["held"]["max_vio"], 0)  # evaluation asks the router
+
+    def test_evaluation_tells_what_dropping_would_cost(self):
+        both = metrics(self.train("both", "eval.drop=both", "schedule.steps=3"))[-1]["eval"]["held"]
+        alone = metrics(self.train("without", "schedule.steps=3"))[-1]["eval"]["held"]
+        dropped = metrics(self.train("with", "eval.drop=true", "schedule.steps=3"))[-1]["eval"]["held"]
+        self.assertEqual(both.pop("with_drop"), dropped)
+        self.assertEqual(both, alone)
+        self.assertEqual(alone["drop_rate"], 0)
+        self.assertGreater(dropped["drop_rate"], 0)
+        self.assertNotEqual(dropped["loss"], alone["loss"])
+
+    def test_a_run_that_is_no_longer_finite_stops(self):
+        result = self.dsmoe("train", self.write_config(), "run.name=wild", "optimizer.lr=1e200", "optimizer.clip_norm=0",
+                            "schedule.warmup_steps=0", "schedule.steps=20", "optimizer.max_skipped=3")
+        self.assertEqual(result.code, 2, result)
+        self.assertIn("3 steps in a row were not finite and were skipped (optimizer.max_skipped)", result.err)
+        lines = metrics(self.folder / "runs/wild")
+        self.assertEqual([line["skipped"] for line in lines[-3:]], [True] * 3)
+        self.assertEqual([line["tokens"] for line in lines], [line["step"] * 8 * 32 for line in lines])
 
     def test_stages_must_reach_the_end_and_the_table_shows_them(self):
         stages = "data.stages=[{tokens: 600, weights: {a: 1}}, {tokens: %d, weights: {b: 3, a: 1}}]"

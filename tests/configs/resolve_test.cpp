@@ -224,8 +224,9 @@ TEST_CASE("a preset stands between the defaults and the file") {
   CHECK(read.config.model.hidden_size == 64);
   CHECK(read.config.model.num_attention_heads == 8);
   CHECK(read.config.model.preset.empty());
-  REQUIRE(read.notices.size() == 1);
-  CHECK(read.notices[0].find("m/p.yaml") != std::string::npos);
+  REQUIRE(read.sources.size() == 1);
+  CHECK(read.sources[0].find("m/p.yaml") != std::string::npos);
+  CHECK(read.notices.empty());
 }
 
 TEST_CASE("a preset is searched beside the file, in the working and the installed folder") {
@@ -296,8 +297,8 @@ TEST_CASE("init_from brings the architecture, under what is given beside it") {
   CHECK(found.config.model.vocab_size == 300);
   CHECK(found.config.model.rope_theta == 7000.0);
   CHECK(found.config.model.init_from == folder.path() + "/step");
-  REQUIRE_FALSE(found.notices.empty());
-  CHECK(found.notices[0].find("was read from") != std::string::npos);
+  REQUIRE_FALSE(found.sources.empty());
+  CHECK(found.sources[0].find("was read from") != std::string::npos);
   // The resolved text says everything: the directory is not read again.
   const std::string text = dsmoe::config::dump(found.config);
   fs::remove_all(folder.path() + "/step");

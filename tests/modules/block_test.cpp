@@ -26,7 +26,7 @@ struct Fixture {
 
   config::ModelConfig config = test::tiny_model();
   parallel::LocalCommunicator ep{"ep"};
-  MoeContext context{ep, TokenDropper(config, {}, 1, 2, ep)};
+  MoeContext context{ep, TokenDropper(config, {}, {.micro_sequences = 2}, ep)};
   Block block;
   RopeTable rope = make_rope_table(config, 6, at::kDouble);
   SequenceInfo sequences{{0, 1}, {false, false}, {}, Segments({0, 4, 10})};

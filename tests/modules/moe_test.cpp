@@ -25,7 +25,7 @@ config::ModelConfig small() {
 struct Fixture {
   explicit Fixture(const config::ModelConfig& model, config::DropConfig drop = {})
       : config(model),
-        context{ep, TokenDropper(model, drop, /*pool=*/1, /*micro_sequences=*/2, ep)},
+        context{ep, TokenDropper(model, drop, {.micro_sequences = 2}, ep)},
         moe(model, /*layer=*/0, context) {
     test::randomize(*moe, 50);
   }

@@ -164,8 +164,8 @@ Routing random_routing(int64_t tokens, const config::ModelConfig& config) {
 TEST_CASE("the mask is undefined without dropping and padding, and the valid tokens with padding") {
   const auto config = model(8, 4, 3);
   parallel::LocalCommunicator ep("ep");
-  const TokenDropper dropper(config, {.capacity = 0.5}, 1, 2, ep);
-  const TokenDropper off(config, {.kind = config::DropKind::kNone}, 1, 2, ep);
+  const TokenDropper dropper(config, {.capacity = 0.5}, {.micro_sequences = 2}, ep);
+  const TokenDropper off(config, {.kind = config::DropKind::kNone}, {.micro_sequences = 2}, ep);
   const Routing routing = random_routing(10, config);
   SequenceInfo sequences{{0, 1}, {false, true}, {}};
   CHECK_FALSE(dropper.keep(routing, sequences, false).defined());
@@ -187,10 +187,11 @@ TEST_CASE("a pool that spans two ranks is decided as on one, also by a rank with
   const Routing all = random_routing(15, config);
   const SequenceInfo sequences{{0, 0, 0}, {false, true, false}, {}};
   parallel::LocalCommunicator alone("ep");
-  const at::Tensor wanted_NK = TokenDropper(config, drop, 4, 4, alone).keep(all, sequences, true);
+  const at::Tensor wanted_NK = TokenDropper(config, drop, {.micro_sequences = 4, .pool = 4}, alone)
+                                   .keep(all, sequences, true);
   std::vector<at::Tensor> parts(2);
   test::run_ranks(2, [&](parallel::Communicator& ep) {
-    const TokenDropper dropper(config, drop, /*pool=*/4, /*micro_sequences=*/2, ep);
+    const TokenDropper dropper(config, drop, {.micro_sequences = 2, .pool = 4}, ep);
     const auto r = static_cast<size_t>(ep.rank());
     const int64_t begin = ep.rank() * 10, end = std::min<int64_t>(begin + 10, 15);
     const Routing own{

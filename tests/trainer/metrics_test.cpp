@@ -1,5 +1,6 @@
 #include "trainer/metrics.h"
 
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -135,6 +136,8 @@ TEST_CASE("layers and evaluations add their keys only where they are") {
   CHECK(line["layers"][1]["load"]["max_vio"] == 0.5);
   CHECK(line["eval"]["webster"]["tokens"] == 9);
   CHECK_FALSE(line["layers"][1].contains("interference"));
+  report.eval["webster"].specialisation = std::nan("");  // of one domain
+  CHECK_FALSE(json::parse(to_json(report))["eval"]["webster"].contains("specialisation"));
 }
 
 TEST_CASE("an evaluation with drops stands beside the one without") {
