@@ -64,7 +64,8 @@ class ResumeTest(CliTest):
         self.assertEqual(files_below(run / "checkpoints") | {"lines": exact(run)}, before)
 
     def test_a_run_goes_on_on_another_layout_with_the_same_numbers(self):
-        common = ["schedule.kind=constant", "eval.every=1", "log.every=1", "run.precision=fp64"]
+        common = ["schedule.kind=constant", "eval.every=1", "log.every=1", "log.interference_every=1",
+                  "run.precision=fp64"]
         whole = metrics(self.train("whole", *common, "schedule.steps=8"))
         run = self.train("moving", *common, "schedule.steps=2")
         for steps, ranks, expert in ((4, 2, 2), (6, 4, 2), (8, 0, 1)):
