@@ -99,6 +99,7 @@ void run_micro_batch(Step& step, const data::TokenBatch& batch) {
   step.statistics.add_measured(bytes_forward - bytes_before,
                                expert_group_bytes(context) - bytes_forward);
   step.statistics.add(output, objective, sequences, batch);
+  step.time.metrics += watch.lap();
   if (step.recorder != nullptr) step.recorder->add(output, batch);
   step.statistics.add_gathered(gathered_bytes(context, batch));
 }
@@ -150,8 +151,10 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
                           *context.groups.expert_replicas);
   report.grad_norm =
       parallel::global_grad_norm(gradients.dense, gradients.expert, *context.groups.expert);
+  watch.lap();
   step.statistics.reduce(context.world);
   step.statistics.fill(report, step.global);
+  report.time.metrics += watch.lap();
   if (step.interference) step.interference->fill(report, context.model, context.world);
 }
 

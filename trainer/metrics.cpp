@@ -55,7 +55,8 @@ Json time_json(const PhaseSeconds& time) {
           {"forward", time.forward},
           {"backward", time.backward},
           {"communication", time.communication},
-          {"optimizer", time.optimizer}};
+          {"optimizer", time.optimizer},
+          {"metrics", time.metrics}};
 }
 
 Json interference_json(const InterferenceValues& values) {

@@ -69,6 +69,7 @@ struct PhaseSeconds {
   double backward = 0;
   double communication = 0;
   double optimizer = 0;
+  double metrics = 0;  ///< counting what the step did
 };
 
 /// One MoE layer of one step, global batch.

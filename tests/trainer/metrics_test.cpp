@@ -78,6 +78,7 @@ const std::set<std::string> kStepKeys = {"step",
                                          "time.backward",
                                          "time.communication",
                                          "time.optimizer",
+                                         "time.metrics",
                                          "memory_bytes",
                                          "skipped"};
 
