@@ -1,6 +1,7 @@
 """The report's arithmetic, its refusals and its conclusions, on made-up studies."""
 
 import json
+import math
 import pathlib
 import shutil
 import tempfile
@@ -297,6 +298,26 @@ class ConclusionTest(MadeUpTest):
         self.assertIn("Held-out loss: no difference to none is shown for expert (−0.0248 to +0.0248)",
                       result.may_not[0])
         self.assertIn("not evidence of equality", result.may_not[0])
+
+    def test_violations_are_judged_by_ratios(self):
+        numbers = {1: {"max_vio": 0.10}, 2: {"max_vio": 0.08}, 3: {"max_vio": 0.05}}
+        baseline = {1: {"max_vio": 1.00}, 2: {"max_vio": 0.80}, 3: {"max_vio": 0.40}}
+        found = statistics.ratios({seed: values | {"device_vio": 1.0, "received_vio": 0.0}
+                                   for seed, values in numbers.items()},
+                                  {seed: values | {"device_vio": 1.0, "received_vio": 1.0}
+                                   for seed, values in baseline.items()})
+        self.assertEqual(set(found), {"max_vio", "device_vio"})  # of nothing there is no ratio
+        ratio = found["max_vio"]
+        logs = [math.log(0.1), math.log(0.1), math.log(0.125)]
+        half = 4.30265273 * math.sqrt(sum((x - sum(logs) / 3) ** 2 for x in logs) / 2) / math.sqrt(3)
+        self.assertAlmostEqual(ratio.mean, math.exp(sum(logs) / 3))
+        self.assertAlmostEqual(ratio.low, math.exp(sum(logs) / 3 - half))
+        self.assertAlmostEqual(ratio.high, math.exp(sum(logs) / 3 + half))
+        self.assertTrue(ratio.excludes_zero)
+        self.assertFalse(found["device_vio"].excludes_zero)
+        summary = statistics.Summary("even", [1, 2, 3], {}, {}, found)
+        self.assertEqual(conclusions.told(conclusions.MAX_VIO, summary),
+                         "even by a factor of 0.108 (95 % interval 0.078 to 0.148)")
 
     def test_many_comparisons_widen_the_interval(self):
         found = [statistics.Summary(name, [1, 2, 3], {}, {"held_out_loss": statistics.Difference(values)})

@@ -20,6 +20,7 @@ MAX_VIO = Column("max_vio", "MaxVio", 3, "(largest load − mean load) / mean lo
 DEVICE_VIO = Column("device_vio", "device violation", 3, "the same over device groups")
 RECEIVED_VIO = Column("received_vio", "received violation", 3, "the same over the rows that device groups receive, a "
                       "token counting once a group, after dropping")
+VIOLATIONS = (MAX_VIO, DEVICE_VIO, RECEIVED_VIO)
 TABLE = (
     HELD_OUT, MAX_VIO, DEVICE_VIO, RECEIVED_VIO,
     Column("devices_per_token", "devices per token", 2, "device groups that a token's experts lie on, mean over "

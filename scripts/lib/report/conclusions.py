@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from .columns import DEVICE_VIO, DROP_COST, HELD_OUT, MAX_VIO, RECEIVED_VIO, WITH_DROP, short, shown
-from .statistics import CONFIDENCE, Difference, Summary
+from .statistics import CONFIDENCE, Difference, Ratio, Summary
 from .student_t import quantile
 
 JUDGED = (HELD_OUT, MAX_VIO, DEVICE_VIO, RECEIVED_VIO)
@@ -34,18 +34,20 @@ def capital(text):
     return text[:1].upper() + text[1:]
 
 
-def interval(difference, digits):
-    return f"{shown(difference.low, digits, True)} to {shown(difference.high, digits, True)}"
+def interval(change, digits):
+    signed = not isinstance(change, Ratio)
+    return f"{shown(change.low, digits, signed)} to {shown(change.high, digits, signed)}"
 
 
-def corrected(difference, count):
-    return difference.at(1 - (1 - CONFIDENCE) / count)
+def corrected(change, count):
+    return change.at(1 - (1 - CONFIDENCE) / count)
 
 
 def told(column, summary):
-    difference = summary.differences[column.name]
-    return (f"{summary.variant} by {shown(difference.mean, column.digits, True)} "
-            f"(95 % interval {interval(difference, column.digits)})")
+    change = summary.change(column.name)
+    size = (f"by a factor of {shown(change.mean, column.digits)}" if isinstance(change, Ratio)
+            else f"by {shown(change.mean, column.digits, True)}")
+    return f"{summary.variant} {size} (95 % interval {interval(change, column.digits)})"
 
 
 def differing(column, found, count, baseline):
@@ -54,19 +56,23 @@ def differing(column, found, count, baseline):
     text += ", ".join(told(column, each) for each in found) + "."
     if count < 2:
         return text
-    holds = [each.variant for each in found if corrected(each.differences[column.name], count).excludes_zero]
+    holds = [each.variant for each in found if corrected(each.change(column.name), count).excludes_zero]
     hints = [each.variant for each in found if each.variant not in holds]
     if not hints:
         return text + f" This also holds when corrected for {count} comparisons."
     if not holds:
-        return text + (f" Corrected for {count} comparisons every interval includes 0: hints, to be confirmed with "
+        return text + (f" Corrected for {count} comparisons every interval includes no change: hints, to be confirmed with "
                        "more seeds.")
     return text + (f" Corrected for {count} comparisons it holds for {', '.join(holds)}; for {', '.join(hints)} it is "
                    "a hint.")
 
 
+def factor(change, digits):
+    return ("a factor of " if isinstance(change, Ratio) else "") + interval(change, digits)
+
+
 def undecided(column, found, baseline):
-    told_all = ", ".join(f"{each.variant} ({interval(each.differences[column.name], column.digits)})" for each in found)
+    told_all = ", ".join(f"{each.variant} ({factor(each.change(column.name), column.digits)})" for each in found)
     return (f"{capital(column.title)}: no difference to {baseline} is shown for {told_all}. That is not evidence of "
             "equality: every difference inside these 95 % intervals remains possible.")
 
@@ -90,7 +96,7 @@ def about_seeds(summaries, inert):
 def about_chance(count):
     expected = count * (1 - CONFIDENCE)
     return (f"{count} intervals are judged. If nothing differed at all, about {expected:.1f} of them would still "
-            "exclude 0 by chance. The corrected intervals (Bonferroni, per quantity, over the variants) allow for it.")
+            "exclude no change by chance. The corrected intervals (Bonferroni, per quantity, over the variants) allow for it.")
 
 
 def about_scope(study, runs):
@@ -112,7 +118,7 @@ def about_floor(summaries, floor):
 
 def judge(result, column, judged, other):
     """Says which of these differ from the other, and of which that is not shown."""
-    clear = [summary for summary in judged if summary.differences[column.name].excludes_zero]
+    clear = [summary for summary in judged if summary.change(column.name).excludes_zero]
     unclear = [summary for summary in judged if summary not in clear]
     if clear:
         result.may.append(differing(column, clear, len(judged), other))
@@ -148,9 +154,10 @@ def conclude(study, runs, summaries, inert, floor):
         result.may_not.append(about_chance(intervals))
     if len(summaries) > 2:
         result.may_not.append(f"Variants were compared with {study['baseline']}, not with one another: that one "
-                              "excludes 0 and another does not is no difference between the two.")
+                              "excludes no change and another does not is no difference between the two.")
     result.may_not.append(about_scope(study, runs))
-    result.may_not.append("The intervals take differences between seeds to be about normal, which so few cannot show.")
+    result.may_not.append("The intervals take differences (of violations: logarithms of ratios) to be about normal "
+                          "over seeds, which so few cannot show.")
     return result
 
 

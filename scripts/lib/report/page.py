@@ -48,7 +48,7 @@ def result_section(content):
 
 
 def conclusion_section(content):
-    may = content.conclusions.may or ["Nothing: no interval excludes 0."]
+    may = content.conclusions.may or ["Nothing: every interval includes no change."]
     return html.section("conclusions", "What this shows",
                         html.pair([html.card("May be concluded", may),
                                    html.card("May not be concluded", content.conclusions.may_not)]))

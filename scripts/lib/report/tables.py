@@ -6,22 +6,34 @@ import json
 
 from ablation import configuration
 
-from .columns import ALSO, HELD_OUT, KV_CACHE, TABLE, TOLD, shown
+from .columns import ALSO, HELD_OUT, KV_CACHE, TABLE, TOLD, VIOLATIONS, shown
 
 
 def results_csv(summaries):
-    """One row a variant: NAME_mean, NAME_sd over seeds; NAME_difference, _low, _high paired with the baseline."""
-    header, rows = ["variant", "seeds"], []
+    """One row a variant: NAME_mean, NAME_sd over seeds; NAME_difference, _low, _high paired with the baseline.
+
+    Violations also as NAME_ratio, _ratio_low, _ratio_high: variant / baseline.
+    """
+    header = ["variant", "seeds"]
     for column in (*TABLE, *ALSO):
         header += [f"{column.name}_{what}" for what in ("mean", "sd", "difference", "low", "high")]
-    for summary in summaries:
-        row = [summary.variant, len(summary.seeds)]
-        for column in (*TABLE, *ALSO):
-            difference = summary.differences.get(column.name)
-            row += [summary.mean(column.name), summary.deviation(column.name)]
-            row += [difference.mean, difference.low, difference.high] if difference else [None] * 3
-        rows.append(row)
-    return as_csv(header, rows)
+    for column in VIOLATIONS:
+        header += [f"{column.name}_{what}" for what in ("ratio", "ratio_low", "ratio_high")]
+    return as_csv(header, [result_values(summary) for summary in summaries])
+
+
+def result_values(summary):
+    row = [summary.variant, len(summary.seeds)]
+    for column in (*TABLE, *ALSO):
+        row += [summary.mean(column.name), summary.deviation(column.name), *bounds(summary.differences, column)]
+    for column in VIOLATIONS:
+        row += bounds(summary.ratios, column)
+    return row
+
+
+def bounds(changes, column):
+    change = changes.get(column.name)
+    return [change.mean, change.low, change.high] if change else [None] * 3
 
 
 def runs_csv(summaries, runs):
