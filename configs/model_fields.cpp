@@ -64,7 +64,7 @@ Rows<ModelConfig> attention_rows() {
       row("num_key_value_heads", &ModelConfig::num_key_value_heads, optional_integer(kPositive),
           {.meaning = "heads of keys and values; null: num_attention_heads, with mqa 1; must be "
                       "given with gqa, where it divides num_attention_heads",
-           .why = "fewer: less cache; mla keeps one latent whatever stands here"}),
+           .why = "fewer: less cache; with mla and mha only num_attention_heads fits"}),
       row("q_lora_rank", &ModelConfig::q_lora_rank, optional_integer(kPositive),
           {.meaning = "width of the compressed query, V2 (12); null: a plain query projection",
            .symbol = "d_c'",

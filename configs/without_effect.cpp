@@ -69,6 +69,7 @@ void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
   if (!model.is_mla()) {
     Unread("a model.attention.kind other than mla")
         .key("model.q_lora_rank", model.q_lora_rank, ModelConfig{}.q_lora_rank)
+        .key("model.kv_lora_rank", model.kv_lora_rank, ModelConfig{}.kv_lora_rank)
         .append_to(out);
   }
 }

@@ -16,6 +16,12 @@ void mask_future(at::Tensor& scores_HNS, int64_t first) {
   scores_HNS.masked_fill_(at::arange(keys) > position_N1, -std::numeric_limits<double>::infinity());
 }
 
+/// Products of matrices pair by pair. One pair alone, as MLA and MQA have it, is faster through mm.
+at::Tensor multiply_pairs(const at::Tensor& left_GNX, const at::Tensor& right_GXS) {
+  if (left_GNX.size(0) > 1) return at::bmm(left_GNX, right_GXS);
+  return at::mm(left_GNX[0], right_GXS[0]).unsqueeze(0);
+}
+
 /// Attends from rows whose first stands at position `first`, V2 (18).
 at::Tensor attend(const at::Tensor& query_HNX, const at::Tensor& keys_GSX,
                   const at::Tensor& values_GSV, int64_t first, double scale) {
@@ -23,13 +29,13 @@ at::Tensor attend(const at::Tensor& query_HNX, const at::Tensor& keys_GSX,
   const int64_t heads = query_HNX.size(0);
   const int64_t rows = query_HNX.size(1);
   const int64_t seen = first + rows;
-  at::Tensor scores_HNS = at::bmm(query_HNX.reshape({groups, heads / groups * rows, -1}),
-                                  keys_GSX.narrow(1, 0, seen).transpose(1, 2))
+  at::Tensor scores_HNS = multiply_pairs(query_HNX.reshape({groups, heads / groups * rows, -1}),
+                                         keys_GSX.narrow(1, 0, seen).transpose(1, 2))
                               .mul_(scale)
                               .view({heads, rows, seen});
   mask_future(scores_HNS, first);
   const at::Tensor shares = at::softmax(scores_HNS, -1).view({groups, -1, seen});
-  return at::bmm(shares, values_GSV.narrow(1, 0, seen)).view({heads, rows, -1});
+  return multiply_pairs(shares, values_GSV.narrow(1, 0, seen)).view({heads, rows, -1});
 }
 
 }  // namespace

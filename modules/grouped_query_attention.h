@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/nn/pimpl.h>
-
 #include "modules/attention.h"
 #include "modules/cached_attention.h"
 
@@ -29,6 +27,5 @@ class GroupedQueryAttentionImpl final : public Attention {
   config::ModelConfig config_;
   at::Tensor q_proj_, k_proj_, v_proj_, o_proj_;
 };
-TORCH_MODULE(GroupedQueryAttention);
 
 }  // namespace dsmoe::nn
