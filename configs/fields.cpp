@@ -4,10 +4,10 @@ namespace dsmoe::config {
 
 const std::vector<Section>& sections() {
   static const std::vector<Section> all{
-      run_section(),    model_section(),     parallel_section(),   data_section(),
-      batch_section(),  optimizer_section(), schedule_section(),   balance_section(),
-      router_section(), drop_section(),      checkpoint_section(), log_section(),
-      eval_section()};
+      run_section(),     model_section(),  finetune_section(),  parallel_section(),
+      data_section(),    batch_section(),  optimizer_section(), schedule_section(),
+      balance_section(), router_section(), drop_section(),      checkpoint_section(),
+      log_section(),     eval_section()};
   return all;
 }
 

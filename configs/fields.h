@@ -28,6 +28,7 @@ std::vector<std::string> all_keys();
 
 Section run_section();
 Section model_section();
+Section finetune_section();
 Section parallel_section();
 Section data_section();
 Section batch_section();

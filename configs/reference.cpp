@@ -24,6 +24,23 @@ std::string cell(const std::string& text) {
 
 std::string symbol_and_unit(const Doc& doc) { return joined({doc.symbol, doc.unit}, ", "); }
 
+/// The default, and that of dsmoe finetune where it is another.
+std::string with_finetune_default(const Row<RunConfig>& row) {
+  const std::string text = flow_text(row.write(finetune_defaults()));
+  if (text == flow_text(row.write(RunConfig{}))) return row.info.default_text;
+  return row.info.default_text +
+         ", finetune: " + (text == "\"\"" ? "that of model.init_from" : text);
+}
+
+/// What is known of a section's keys.
+std::vector<RowInfo> infos_of(const Section& section) {
+  std::vector<RowInfo> all = infos(section.rows);
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].default_text = with_finetune_default(section.rows[i]);
+  }
+  return all;
+}
+
 void markdown_rows(const std::vector<RowInfo>& rows, const std::string& prefix, std::string& out) {
   for (const RowInfo& info : rows) {
     const std::string key = prefix + info.name;
@@ -62,7 +79,7 @@ std::string help_text() {
   std::string out;
   for (const Section& section : sections()) {
     out += "# " + section.name + ": " + section.title + "\n";
-    help_rows(infos(section.rows), section.name + ".", out);
+    help_rows(infos_of(section), section.name + ".", out);
     out += "\n";
   }
   return out;
@@ -73,7 +90,7 @@ std::string reference_markdown() {
   for (const Section& section : sections()) {
     out += "### " + section.name + "\n" + section.title + "\n\n";
     out += "| key | symbol, unit | default | type, range | meaning |\n|---|---|---|---|---|\n";
-    markdown_rows(infos(section.rows), section.name + ".", out);
+    markdown_rows(infos_of(section), section.name + ".", out);
     out += "\n";
   }
   out +=

@@ -116,16 +116,34 @@ void name_sources(std::vector<DataSource>& sources, const std::string& list, Err
   }
 }
 
+/// A tokenizer that is named nowhere is the one beside the weights to begin from.
+void complete_tokenizer(Resolved& out, ErrorList& errors) {
+  std::string& tokenizer = out.config.data.tokenizer;
+  if (!tokenizer.empty()) return;
+  const std::string& directory = out.config.model.init_from;
+  if (directory.empty()) {
+    errors.add("", "data.tokenizer", "is missing, and so is the model.init_from that brings one");
+    return;
+  }
+  try {
+    tokenizer = find_model_directory(directory);
+  } catch (const ConfigError& error) {
+    errors.add(error);
+  }
+}
+
 }  // namespace
 
 Resolved resolve(const std::string& yaml_path, const std::vector<std::string>& overrides,
-                 const SearchPath& search) {
-  return resolve_text(read_text_file(yaml_path), yaml_path, overrides, search);
+                 const SearchPath& search, const RunConfig& defaults) {
+  return resolve_text(read_text_file(yaml_path), yaml_path, overrides, search, defaults);
 }
 
 Resolved resolve_text(const std::string& text, const std::string& name,
-                      const std::vector<std::string>& overrides, const SearchPath& search) {
+                      const std::vector<std::string>& overrides, const SearchPath& search,
+                      const RunConfig& defaults) {
   Resolved out;
+  out.config = defaults;
   ErrorList errors;
   Node root = parse_yaml(text, name);
   if (is_model_file(root)) {
@@ -143,6 +161,7 @@ Resolved resolve_text(const std::string& text, const std::string& name,
   read_root(root, name, out, errors);
   read_root(arguments, "command line", out, errors);
   out.config.model.preset.clear();
+  complete_tokenizer(out, errors);
   name_sources(out.config.data.train, "data.train", errors);
   name_sources(out.config.data.eval, "data.eval", errors);
   errors.throw_if_any();

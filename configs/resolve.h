@@ -20,15 +20,16 @@ struct Resolved {
 };
 
 /// Reads a run: defaults < preset < config.json of init_from < YAML < `key=value`, then
-/// check_config(). A file that holds
-/// model keys at its top (a preset, a config.json) is taken as a model section.
+/// check_config(). A file that holds model keys at its top (a preset, a config.json) is taken as a
+/// model section. A tokenizer that is named nowhere is that of init_from.
 /// Throws ConfigError with every error found and a last line `hint:`.
 Resolved resolve(const std::string& yaml_path, const std::vector<std::string>& overrides,
-                 const SearchPath& search);
+                 const SearchPath& search, const RunConfig& defaults = {});
 
 /// The same on text; `name` stands in messages, and its folder is where presets are looked for
 /// first. With the text of dump() no file is read: this is what ranks other than 0 call.
 Resolved resolve_text(const std::string& text, const std::string& name,
-                      const std::vector<std::string>& overrides, const SearchPath& search);
+                      const std::vector<std::string>& overrides, const SearchPath& search,
+                      const RunConfig& defaults = {});
 
 }  // namespace dsmoe::config

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "configs/data_config.h"
+#include "configs/finetune_config.h"
 #include "configs/model_config.h"
 
 namespace dsmoe::config {
@@ -41,34 +43,6 @@ struct ParallelConfig {
   std::string backend = "auto";  ///< auto | local | mpi
 
   bool operator==(const ParallelConfig&) const = default;
-};
-
-/// One named source of documents.
-struct DataSource {
-  std::string path;
-  double weight = 1.0;
-  std::string name;
-
-  bool operator==(const DataSource&) const = default;
-};
-
-/// A part of the run with a mixture of its own.
-struct DataStage {
-  int64_t tokens = 0;                                   ///< 0: to the end of the run
-  std::vector<std::pair<std::string, double>> weights;  ///< by source name; others are not read
-
-  bool operator==(const DataStage&) const = default;
-};
-
-struct DataConfig {
-  std::string tokenizer = "byte";
-  int64_t sequence_length = 256;
-  bool document_mask = false;  ///< attention and balance losses stay within a document
-  std::vector<DataSource> train;
-  std::vector<DataStage> stages;  ///< none: the weights of `train` all along
-  std::vector<DataSource> eval;
-
-  bool operator==(const DataConfig&) const = default;
 };
 
 /// batch: the global batch, what one rank takes at a time, and the pool of device-level dropping.
@@ -174,6 +148,7 @@ struct EvalConfig {
 struct RunConfig {
   RunSection run;
   ModelConfig model;
+  FinetuneConfig finetune;
   ParallelConfig parallel;
   DataConfig data;
   BatchConfig batch;
@@ -188,5 +163,9 @@ struct RunConfig {
 
   bool operator==(const RunConfig&) const = default;
 };
+
+/// What a key of `dsmoe finetune` is where nothing says otherwise: conversations whole in their
+/// rows, no balance losses and no dropping, as the released practice (V2 section 4.1).
+[[nodiscard]] RunConfig finetune_defaults();
 
 }  // namespace dsmoe::config

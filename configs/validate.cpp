@@ -147,6 +147,34 @@ void check_data(const RunConfig& config, ErrorList& errors) {
   check_stages(config.data, errors);
 }
 
+void check_packing(const DataConfig& data, ErrorList& errors) {
+  require(data.packing == Packing::kStream || data.document_mask,
+          "data.packing (whole) lays conversations side by side that must not see each other: "
+          "data.document_mask must be true",
+          errors);
+  for (const DataSource& trained : data.train) {
+    for (const DataSource& evaluated : data.eval) {
+      require(data.held_out == 0 || trained.name != evaluated.name,
+              "data.held_out is evaluated under the names of data.train: data.eval has " +
+                  evaluated.name + " too",
+              errors);
+    }
+  }
+}
+
+void check_finetune(const RunConfig& config, ErrorList& errors) {
+  const FinetuneConfig& finetune = config.finetune;
+  const bool starts = !config.model.init_from.empty();
+  require(finetune.method == FinetuneMethod::kFull || starts,
+          "finetune.method (lora or esft) needs trained weights to begin from: model.init_from "
+          "is null",
+          errors);
+  require(finetune.method != FinetuneMethod::kLora || !finetune.lora.target.empty(),
+          "finetune.lora.target is empty: no matrix would get an adapter", errors);
+  require(finetune.method != FinetuneMethod::kEsft || config.model.num_moe_layers() > 0,
+          "finetune.method (esft) trains routed experts: model has none", errors);
+}
+
 void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {
   constexpr int64_t kBos = 256;
   constexpr int64_t kEos = 257;
@@ -179,6 +207,8 @@ void check_config(const RunConfig& config) {
   check_ramp(config.batch, errors);
   check_schedule(config, errors);
   check_data(config, errors);
+  check_packing(config.data, errors);
+  check_finetune(config, errors);
   errors.throw_if_any();
 }
 

@@ -105,6 +105,38 @@ void data_keys(const DataConfig& data, std::vector<std::string>& out) {
   unread.append_to(out);
 }
 
+/// What only conversations, whole in their rows, are asked for.
+void packing_keys(const DataConfig& data, std::vector<std::string>& out) {
+  if (data.packing == Packing::kWhole) return;
+  const DataConfig standard;
+  Unread unread("data.packing: stream");
+  unread.key("data.chat_template", data.chat_template, standard.chat_template)
+      .key("data.overlong", data.overlong, standard.overlong)
+      .key("data.bad_rows", data.bad_rows, standard.bad_rows)
+      .key("data.held_out", data.held_out, standard.held_out);
+  for (const auto* sources : {&data.train, &data.eval}) {
+    for (const DataSource& source : *sources) {
+      unread.key("columns of " + source.name, source.columns, ColumnNames{})
+          .key("tags of " + source.name, source.tags, TagNames{});
+    }
+  }
+  unread.append_to(out);
+}
+
+void finetune_keys(const FinetuneConfig& finetune, std::vector<std::string>& out) {
+  const FinetuneConfig standard;
+  if (finetune.method != FinetuneMethod::kLora) {
+    Unread("a finetune.method other than lora")
+        .key("finetune.lora", finetune.lora, standard.lora)
+        .append_to(out);
+  }
+  if (finetune.method != FinetuneMethod::kEsft) {
+    Unread("a finetune.method other than esft")
+        .key("finetune.esft", finetune.esft, standard.esft)
+        .append_to(out);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> without_effect(const RunConfig& config) {
@@ -115,6 +147,8 @@ std::vector<std::string> without_effect(const RunConfig& config) {
   drop_keys(config, out);
   pool_key(config, out);
   data_keys(config.data, out);
+  packing_keys(config.data, out);
+  finetune_keys(config.finetune, out);
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 
 namespace dsmoe::data {
 namespace {
@@ -47,6 +48,13 @@ const std::string& chat_template_text() {
 
 bool is_deepseek_template(const std::string& text) {
   return without_blanks(text) == without_blanks(chat_template_text());
+}
+
+bool names_other_template(const Tokenizer& tokenizer) {
+  const auto config = nlohmann::json::parse(tokenizer.config_json(), nullptr, false);
+  const auto found = config.is_object() ? config.find("chat_template") : config.end();
+  if (found == config.end() || !found->is_string()) return false;
+  return !is_deepseek_template(found->get<std::string>());
 }
 
 }  // namespace dsmoe::data

@@ -3,14 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "data/conversation.h"
+#include "data/tokenizer.h"
+
 namespace dsmoe::data {
-
-enum class Role { kSystem, kUser, kAssistant };
-
-struct Message {
-  Role role;
-  std::string content;
-};
 
 /// DeepSeek-V2's conversation as text, without the BOS before it: a system text and each user turn
 /// end with an empty line, an assistant turn with the name of the EOS token; with `generation` the
@@ -25,5 +21,8 @@ struct Message {
 
 /// Whether a tokenizer_config.json's template is that one; blanks do not count.
 [[nodiscard]] bool is_deepseek_template(const std::string& text);
+
+/// Whether the tokenizer_config.json of a tokenizer holds a chat_template that is another one.
+[[nodiscard]] bool names_other_template(const Tokenizer& tokenizer);
 
 }  // namespace dsmoe::data

@@ -20,6 +20,10 @@ void Corpus::append(int64_t first, const std::vector<int64_t>& ids, int64_t last
   std::get<MemoryTokens>(tokens_).append(first, ids, last);
 }
 
+void Corpus::append(const std::vector<int64_t>& ids) {
+  std::get<MemoryTokens>(tokens_).append(ids);
+}
+
 int64_t Corpus::num_documents() const {
   return std::visit([](const auto& tokens) { return tokens.num_documents(); }, tokens_);
 }

@@ -26,6 +26,8 @@ class Corpus {
 
   /// One more document: `first`, the ids of its text, `last`. Only in memory.
   void append(int64_t first, const std::vector<int64_t>& ids, int64_t last);
+  /// One more document of these ids. Only in memory.
+  void append(const std::vector<int64_t>& ids);
 
   [[nodiscard]] int64_t num_documents() const;
   [[nodiscard]] int64_t num_tokens() const { return start(num_documents()); }

@@ -4,7 +4,6 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <map>
 #include <numeric>
 
 #include "configs/errors.h"
@@ -20,25 +19,56 @@ EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t wi
   TORCH_CHECK(window >= 1 && stride_ <= window, "an evaluation window predicts at least 1 token, ",
               "and a stride is no longer: ", window, ", ", stride_);
   read(path, tokenizer);
+  add_all_windows(path, tokenizer);
+}
+
+EvalSet::EvalSet(const std::string& name, SampleSet samples, const Tokenizer& tokenizer,
+                 int64_t window)
+    : corpus_(std::move(samples.corpus)),
+      weights_(std::move(samples.weights)),
+      window_(window),
+      stride_(window),
+      padding_id_(std::max<int64_t>(tokenizer.eos(), 0)) {
+  for (const std::string& domain : samples.domains) add_document(domain);
+  add_all_windows(name, tokenizer);
+}
+
+void EvalSet::add_all_windows(const std::string& name, const Tokenizer& tokenizer) {
   for (int64_t document = 0; document < num_documents(); ++document) {
     add_windows(document, tokenizer);
   }
   if (windows_.empty()) {
-    throw DataError(path + ": nothing to predict in its " + std::to_string(num_documents()) +
+    throw DataError(name + ": nothing to predict in its " + std::to_string(num_documents()) +
                     " documents of " + std::to_string(corpus_.num_tokens()) +
                     " tokens together\nhint: a document predicts every token but its first");
   }
 }
 
+void EvalSet::add_document(const std::string& domain) {
+  const auto next = static_cast<int64_t>(domains_.size());
+  const auto [at, added] = domain_indices_.emplace(domain, next);
+  if (added) domains_.push_back(domain);
+  document_domains_.push_back(at->second);
+}
+
 void EvalSet::read(const std::string& path, const Tokenizer& tokenizer) {
-  std::map<std::string, int64_t> known;
-  corpus_ = read_corpus(path, tokenizer, [&](const Document& document) {
-    const auto next = static_cast<int64_t>(domains_.size());
-    const auto [at, added] = known.emplace(document.domain, next);
-    if (added) domains_.push_back(document.domain);
-    document_domains_.push_back(at->second);
-  });
+  corpus_ = read_corpus(path, tokenizer,
+                        [&](const Document& document) { add_document(document.domain); });
   if (domains_.empty()) domains_.emplace_back();
+}
+
+std::vector<int64_t> EvalSet::predicted(int64_t begin, int64_t end) const {
+  const auto count = static_cast<size_t>(end - begin);
+  std::vector<int64_t> tokens(count);
+  corpus_.copy(begin, end - begin, tokens.data());
+  if (!weights_) return tokens;
+  std::vector<float> weights(count);
+  weights_->copy(begin, end - begin, weights.data());
+  std::vector<int64_t> learned;
+  for (size_t i = 0; i < count; ++i) {
+    if (weights[i] > 0) learned.push_back(tokens[i]);
+  }
+  return learned;
 }
 
 void EvalSet::add_windows(int64_t document, const Tokenizer& tokenizer) {
@@ -50,10 +80,11 @@ void EvalSet::add_windows(int64_t document, const Tokenizer& tokenizer) {
     const int64_t added = next == first ? window_ : stride_;
     const int64_t end = std::min(next + added, last);
     const int64_t position = std::max(first, next - (window_ - stride_));
-    std::vector<int64_t> predicted(static_cast<size_t>(end - next));
-    corpus_.copy(next + 1, end - next, predicted.data());
-    windows_.push_back({position, end - position, next - position,
-                        static_cast<int64_t>(tokenizer.decode(predicted).size()), domain});
+    const std::vector<int64_t> targets = predicted(next + 1, end + 1);
+    if (!targets.empty()) {
+      windows_.push_back({position, end - position, next - position,
+                          static_cast<int64_t>(tokenizer.decode(targets).size()), domain});
+    }
     next = end;
   }
 }
@@ -75,11 +106,20 @@ int64_t EvalSet::text_bytes(int64_t end, int64_t domain) const {
                          });
 }
 
+void EvalSet::mask(const Window& window, int64_t* targets) const {
+  std::vector<float> weights(static_cast<size_t>(window.length));
+  weights_->copy(window.position + 1, window.length, weights.data());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0) targets[i] = kNoTarget;
+  }
+}
+
 void EvalSet::write_row(const Window& window, int64_t width, int64_t* inputs, int64_t* targets,
                         bool* valid) const {
   corpus_.copy(window.position, window.length, inputs);
   std::fill(inputs + window.length, inputs + width, padding_id_);
   corpus_.copy(window.position + 1, window.length, targets);
+  if (weights_) mask(window, targets);
   std::fill_n(targets, window.seen, kNoTarget);
   std::fill(targets + window.length, targets + width, kNoTarget);
   std::fill_n(valid, window.length, true);

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/corpus.h"
+#include "data/sample_set.h"
 #include "data/token_batch.h"
 #include "data/tokenizer.h"
 
@@ -22,6 +25,8 @@ class EvalSet {
   /// decodes all tokens once. Throws DataError on a missing, empty or malformed file, and when
   /// there is nothing to predict.
   EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t window, int64_t stride = 0);
+  /// Samples whose targets alone are predicted, whatever their weight.
+  EvalSet(const std::string& name, SampleSet samples, const Tokenizer& tokenizer, int64_t window);
 
   [[nodiscard]] int64_t num_documents() const { return corpus_.num_documents(); }
   [[nodiscard]] int64_t num_windows() const;
@@ -51,15 +56,22 @@ class EvalSet {
     int64_t domain;
   };
   void read(const std::string& path, const Tokenizer& tokenizer);
+  void add_document(const std::string& domain);
+  void add_all_windows(const std::string& name, const Tokenizer& tokenizer);
+  /// The tokens [begin, end) that are predicted.
+  [[nodiscard]] std::vector<int64_t> predicted(int64_t begin, int64_t end) const;
   void add_windows(int64_t document, const Tokenizer& tokenizer);
+  void mask(const Window& window, int64_t* targets) const;
   void write_row(const Window& window, int64_t width, int64_t* inputs, int64_t* targets,
                  bool* valid) const;
 
   Corpus corpus_;
+  std::optional<TargetWeights> weights_{};  ///< none: every token is a target
   int64_t window_;
   int64_t stride_;
   int64_t padding_id_;
   std::vector<std::string> domains_{};
+  std::map<std::string, int64_t> domain_indices_{};
   std::vector<int64_t> document_domains_;  ///< empty: all are of the first
   std::vector<Window> windows_;
 };

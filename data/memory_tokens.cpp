@@ -1,6 +1,7 @@
 #include "data/memory_tokens.h"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <type_traits>
 
@@ -12,18 +13,26 @@ MemoryTokens::MemoryTokens(int64_t vocab_size) {
   }
 }
 
-void MemoryTokens::append(int64_t first, const std::vector<int64_t>& ids, int64_t last) {
+void MemoryTokens::add(const int64_t* ids, size_t count) {
   std::visit(
       [&](auto& tokens) {
         using Token = typename std::decay_t<decltype(tokens)>::value_type;
-        tokens.push_back(static_cast<Token>(first));
-        for (const int64_t id : ids) {
-          tokens.push_back(static_cast<Token>(id));
-        }
-        tokens.push_back(static_cast<Token>(last));
+        std::transform(ids, ids + count, std::back_inserter(tokens),
+                       [](int64_t id) { return static_cast<Token>(id); });
       },
       tokens_);
+}
+
+void MemoryTokens::append(int64_t first, const std::vector<int64_t>& ids, int64_t last) {
+  add(&first, 1);
+  add(ids.data(), ids.size());
+  add(&last, 1);
   starts_.push_back(starts_.back() + static_cast<int64_t>(ids.size()) + 2);
+}
+
+void MemoryTokens::append(const std::vector<int64_t>& ids) {
+  add(ids.data(), ids.size());
+  starts_.push_back(starts_.back() + static_cast<int64_t>(ids.size()));
 }
 
 int64_t MemoryTokens::bytes_per_token() const {

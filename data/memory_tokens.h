@@ -16,6 +16,8 @@ class MemoryTokens {
 
   /// One more document: `first`, the ids of its text, `last`.
   void append(int64_t first, const std::vector<int64_t>& ids, int64_t last);
+  /// One more document of these ids.
+  void append(const std::vector<int64_t>& ids);
 
   [[nodiscard]] int64_t num_documents() const { return static_cast<int64_t>(starts_.size()) - 1; }
   [[nodiscard]] int64_t start(int64_t i) const { return starts_[static_cast<size_t>(i)]; }
@@ -25,6 +27,8 @@ class MemoryTokens {
   void add_to(Fingerprint& hash) const;
 
  private:
+  void add(const int64_t* ids, size_t count);
+
   std::variant<std::vector<uint16_t>, std::vector<uint32_t>> tokens_;
   std::vector<int64_t> starts_{0};
 };

@@ -20,6 +20,7 @@ struct TokenBatch {
   /// Where a piece of a document begins among the B * T inputs, ascending, from 0, every multiple
   /// of T among them; empty: each sequence is one piece. See data.document_mask.
   std::vector<int64_t> document_starts{};
+  at::Tensor weights_BT{};  ///< float32, what each target counts; undefined: all of them 1
 };
 
 }  // namespace dsmoe::data

@@ -1,5 +1,7 @@
 #include "modules/cross_entropy.h"
 
+#include <optional>
+
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
@@ -33,27 +35,34 @@ at::Tensor softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
   return losses;
 }
 
+/// Multiplies each row's loss and gradient by what its target counts.
+void count_each(at::Tensor& losses_C, at::Tensor& dlogits_CV, const at::Tensor& counts_C) {
+  losses_C.mul_(counts_C);
+  dlogits_CV.mul_(counts_C.to(dlogits_CV.scalar_type()).unsqueeze(1));
+}
+
 struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h_NM,
                             const at::Tensor& weight_VM, const at::Tensor& targets_N,
-                            bool with_gradient) {
+                            const std::optional<at::Tensor>& counts_N, bool with_gradient) {
     const at::Tensor weight = weight_VM.to(h_NM.scalar_type());
     const int64_t chunk = rows_per_chunk(weight.size(0));
+    const bool trains = with_gradient && weight_VM.requires_grad();
     at::Tensor dh_NM, dweight_VM;
-    if (with_gradient) {
-      dh_NM = at::empty_like(h_NM);
-      dweight_VM = at::zeros(weight.sizes(), gradient_of(weight_VM).options());
-    }
+    if (with_gradient) dh_NM = at::empty_like(h_NM);
+    if (trains) dweight_VM = at::zeros(weight.sizes(), gradient_of(weight_VM).options());
     double loss = 0;
     for (int64_t begin = 0; begin < h_NM.size(0); begin += chunk) {
       const int64_t count = std::min(chunk, h_NM.size(0) - begin);
       const at::Tensor h_CM = h_NM.narrow(0, begin, count);
       at::Tensor logits_CV = at::mm(h_CM, weight.t());
-      loss += softmax_loss(logits_CV, targets_N.narrow(0, begin, count)).sum().item<double>();
+      at::Tensor losses_C = softmax_loss(logits_CV, targets_N.narrow(0, begin, count));
+      if (counts_N) count_each(losses_C, logits_CV, counts_N->narrow(0, begin, count));
+      loss += losses_C.sum().item<double>();
       if (!with_gradient) continue;
       at::Tensor dh_CM = dh_NM.narrow(0, begin, count);
       at::mm_out(dh_CM, logits_CV, weight);
-      add_weight_gradient(dweight_VM, logits_CV, h_CM);
+      if (trains) add_weight_gradient(dweight_VM, logits_CV, h_CM);
     }
     if (with_gradient) ctx->save_for_backward({dh_NM, dweight_VM, weight_VM});
     return at::scalar_tensor(loss, at::kDouble);
@@ -63,18 +72,26 @@ struct CrossEntropyFunction : torch::autograd::Function<CrossEntropyFunction> {
     const auto saved = ctx->get_saved_variables();
     const double scale = grads[0].item<double>();
     if (ctx->needs_input_grad(1)) gradient_of(saved[2]).add_(saved[1], scale);
-    return {saved[0] * scale, {}, {}, {}};
+    return {saved[0] * scale, {}, {}, {}, {}};
   }
 };
 
 }  // namespace
 
 at::Tensor cross_entropy_sum(const at::Tensor& h_NM, const at::Tensor& weight_VM,
-                             const at::Tensor& targets_N) {
+                             const at::Tensor& targets_N, const at::Tensor& counts_N) {
   const bool with_gradient =
       at::GradMode::is_enabled() && (h_NM.requires_grad() || weight_VM.requires_grad());
-  return CrossEntropyFunction::apply(h_NM.contiguous(), weight_VM, targets_N.contiguous(),
-                                     with_gradient);
+  std::optional<at::Tensor> counts;
+  if (counts_N.defined()) counts = counts_N;
+  const at::Tensor rows = targets_N.ge(0).nonzero().squeeze(1);
+  if (rows.numel() == targets_N.numel()) {
+    return CrossEntropyFunction::apply(h_NM.contiguous(), weight_VM, targets_N.contiguous(), counts,
+                                       with_gradient);
+  }
+  if (counts) counts = counts->index_select(0, rows);
+  return CrossEntropyFunction::apply(h_NM.index_select(0, rows), weight_VM,
+                                     targets_N.index_select(0, rows), counts, with_gradient);
 }
 
 at::Tensor cross_entropy_rows(const at::Tensor& h_NM, const at::Tensor& weight_VM,

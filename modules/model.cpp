@@ -61,8 +61,10 @@ at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continu
   return norm_(h_NM);
 }
 
-at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT) {
-  return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}));
+at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT,
+                               const at::Tensor& counts_BT) {
+  const at::Tensor counts_N = counts_BT.defined() ? counts_BT.reshape({-1}) : at::Tensor();
+  return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}), counts_N);
 }
 
 at::Tensor ModelImpl::losses(const ModelOutput& output, const at::Tensor& targets_BT) {

@@ -30,8 +30,10 @@ class ModelImpl final : public torch::nn::Module {
   /// Nothing is dropped, no gradient. Collective over ep.
   at::Tensor extend(const at::Tensor& tokens_N, std::span<const Continuation> parts);
 
-  /// Sum of the cross-entropies of `targets_BT` (negative: none), float64, differentiable. Local.
-  at::Tensor loss_sum(const ModelOutput& output, const at::Tensor& targets_BT);
+  /// Sum of the cross-entropies of `targets_BT` (negative: none), each times its `counts_BT`
+  /// (undefined: 1), float64, differentiable. Local.
+  at::Tensor loss_sum(const ModelOutput& output, const at::Tensor& targets_BT,
+                      const at::Tensor& counts_BT = {});
 
   /// The cross-entropy of each target, float64 [B * T], zero where there is none. No gradient.
   /// Local.

@@ -30,4 +30,23 @@ void check_tokenizer(const data::Tokenizer& tokenizer, const config::ModelConfig
   check_id("model.eos_token_id", model.eos_token_id, tokenizer.eos());
 }
 
+void check_same_tokenizer(const data::Tokenizer& tokenizer, const std::string& name,
+                          const data::Tokenizer& of_weights, const std::string& directory) {
+  const auto refuse = [&](const std::string& difference) {
+    throw ConfigError("data.tokenizer (" + name + ") is not the one that model.init_from (" +
+                      directory + ") was trained with: " + difference +
+                      "\nhint: leave data.tokenizer out of a fine-tuning's YAML: it is then the "
+                      "directory's own");
+  };
+  if (tokenizer.vocab_size() != of_weights.vocab_size()) {
+    refuse(std::to_string(tokenizer.vocab_size()) + " ids, there " +
+           std::to_string(of_weights.vocab_size()));
+  }
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    if (tokenizer.decode({id}) != of_weights.decode({id})) {
+      refuse("id " + std::to_string(id) + " is another text");
+    }
+  }
+}
+
 }  // namespace dsmoe::train

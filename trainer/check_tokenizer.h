@@ -11,4 +11,9 @@ void check_vocabulary(const data::Tokenizer& tokenizer, const config::ModelConfi
 /// For training, also where BOS or EOS are other ids than the model's config.json will say.
 void check_tokenizer(const data::Tokenizer& tokenizer, const config::ModelConfig& model);
 
+/// Throws ConfigError unless every id means the same to both: `name` is data.tokenizer's, and
+/// `directory` holds the tokenizer of the weights that a run begins from.
+void check_same_tokenizer(const data::Tokenizer& tokenizer, const std::string& name,
+                          const data::Tokenizer& of_weights, const std::string& directory);
+
 }  // namespace dsmoe::train

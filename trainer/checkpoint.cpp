@@ -89,7 +89,7 @@ bool must_match(const std::string& key) {
   if (key == "model.preset" || key == "model.init_from" || key.rfind("data.eval", 0) == 0) {
     return false;
   }
-  for (const char* section : {"model.", "data.", "balance.", "router.", "drop."}) {
+  for (const char* section : {"model.", "finetune.", "data.", "balance.", "router.", "drop."}) {
     if (key.rfind(section, 0) == 0) return true;
   }
   return false;

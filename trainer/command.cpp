@@ -20,12 +20,13 @@ config::SearchPath search_path() {
 }
 
 config::RunConfig resolve_on_all(const std::string& yaml_path,
-                                 const std::vector<std::string>& overrides,
-                                 CommandContext& context) {
+                                 const std::vector<std::string>& overrides, CommandContext& context,
+                                 const config::RunConfig& defaults) {
   std::string text;
   agree(context.world, [&] {
     if (!context.first()) return;
-    const config::Resolved resolved = config::resolve(yaml_path, overrides, search_path());
+    const config::Resolved resolved =
+        config::resolve(yaml_path, overrides, search_path(), defaults);
     for (const std::string& source : resolved.sources) context.console.info(source);
     for (const std::string& notice : resolved.notices) context.console.warn(notice);
     text = config::dump(resolved.config);

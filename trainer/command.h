@@ -34,6 +34,7 @@ struct Command {
 };
 
 [[nodiscard]] std::unique_ptr<Command> train_command();
+[[nodiscard]] std::unique_ptr<Command> finetune_command();
 [[nodiscard]] std::unique_ptr<Command> eval_command();
 [[nodiscard]] std::unique_ptr<Command> generate_command();
 [[nodiscard]] std::unique_ptr<Command> chat_command();
@@ -53,6 +54,7 @@ struct Command {
 /// notices appear once. Collective over world.
 [[nodiscard]] config::RunConfig resolve_on_all(const std::string& yaml_path,
                                                const std::vector<std::string>& overrides,
-                                               CommandContext& context);
+                                               CommandContext& context,
+                                               const config::RunConfig& defaults = {});
 
 }  // namespace dsmoe::train

@@ -89,8 +89,8 @@ void run_micro_batch(Step& step, const data::TokenBatch& batch) {
   const nn::LossUnits units =
       loss_units(batch, step.first_sequence, context.config, *context.groups.expert);
   const Objective objective =
-      make_objective(context.model, output, batch.targets_BT, units,
-                     counts_of_units(step, output, units), context.config.balance, step.global);
+      make_objective(context.model, output, batch, units, counts_of_units(step, output, units),
+                     context.config.balance, step.global);
   step.time.forward += watch.lap();
   if (step.interference) step.interference->add(output, objective.balance_terms);
   const int64_t bytes_forward = expert_group_bytes(context);
@@ -108,6 +108,11 @@ LogitsRecorder* recorder_of(const TrainContext& context, int64_t step) {
   return context.recorder != nullptr && context.recorder->due(step) ? context.recorder : nullptr;
 }
 
+double targets_of(const data::TokenBatch& batch) {
+  if (batch.weights_BT.defined()) return batch.weights_BT.sum(at::kDouble).item<double>();
+  return batch.targets_BT.ge(0).sum().item<double>();
+}
+
 int64_t non_empty_rows(const data::TokenBatch& batch) {
   if (batch.valid_BT.defined()) return batch.valid_BT.any(1).sum().item<int64_t>();
   return batch.inputs_BT.size(0);
@@ -119,12 +124,13 @@ GlobalCounts count_batch(const MicroBatches& batches, int64_t first_sequence,
                          const config::RunConfig& config, parallel::Communicator& world) {
   GlobalCounts counts;
   for (const data::TokenBatch& batch : batches) {
-    counts.targets += batch.targets_BT.ge(0).sum().item<int64_t>();
+    counts.targets += targets_of(batch);
     counts.rows += non_empty_rows(batch);
   }
-  at::Tensor values = torch::tensor({counts.targets, counts.rows}, at::kLong);
+  at::Tensor values =
+      torch::tensor({counts.targets, static_cast<double>(counts.rows)}, at::kDouble);
   if (world.size() > 1) world.all_reduce(values, parallel::ReduceOp::kSum);
-  return {values[0].item<int64_t>(), count_units(batches, first_sequence, config, world),
+  return {values[0].item<double>(), count_units(batches, first_sequence, config, world),
           values[1].item<int64_t>()};
 }
 

@@ -51,6 +51,7 @@ int run_command(Command& command, dsmoe::parallel::World& world) {
 std::vector<std::unique_ptr<Command>> all_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(dsmoe::train::train_command());
+  commands.push_back(dsmoe::train::finetune_command());
   commands.push_back(dsmoe::train::eval_command());
   commands.push_back(dsmoe::train::generate_command());
   commands.push_back(dsmoe::train::chat_command());

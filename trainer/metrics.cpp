@@ -87,6 +87,7 @@ Json eval_json(const EvalReport& eval) {
 Json report_json(const StepReport& report) {
   Json json = {{"step", report.step},
                {"tokens", report.tokens},
+               {"targets", report.targets},
                {"loss", report.loss},
                {"loss_total", report.loss_total},
                {"grad_norm", report.grad_norm},

@@ -28,13 +28,13 @@ bool has_balance_terms(const config::BalanceConfig& balance) {
 }
 
 Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
-                         const at::Tensor& targets_BT, const nn::LossUnits& units,
+                         const data::TokenBatch& batch, const nn::LossUnits& units,
                          const LayerCounts& counts, const config::BalanceConfig& balance,
                          const GlobalCounts& global) {
   Objective objective;
-  const at::Tensor lm_sum = model->loss_sum(output, targets_BT);
+  const at::Tensor lm_sum = model->loss_sum(output, batch.targets_BT, batch.weights_BT);
   objective.lm_sum = lm_sum.item<double>();
-  objective.total = lm_sum / static_cast<double>(std::max<int64_t>(global.targets, 1));
+  objective.total = lm_sum / (global.targets > 0 ? global.targets : 1.0);
   const bool any = has_balance_terms(balance);
   const at::AutoGradMode gradient(at::GradMode::is_enabled() && any);
   for (size_t i = 0; i < output.routing.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/run_config.h"
+#include "data/token_batch.h"
 #include "modules/balance_loss.h"
 #include "modules/model.h"
 #include "trainer/balance_scope.h"
@@ -15,9 +16,9 @@ namespace dsmoe::train {
 
 /// What every term is divided by: agreed by all ranks before any micro-batch runs.
 struct GlobalCounts {
-  int64_t targets = 0;  ///< tokens that are predicted
-  int64_t units = 0;    ///< that balance losses are means over, see balance.scope
-  int64_t rows = 0;     ///< packed rows, of which some are protected
+  double targets = 0;  ///< tokens that are predicted, each as often as it counts
+  int64_t units = 0;   ///< that balance losses are means over, see balance.scope
+  int64_t rows = 0;    ///< packed rows, of which some are protected
 };
 
 /// Raw balance losses of a layer, summed over units: expert, device, communication, z,
@@ -39,7 +40,7 @@ struct Objective {
 /// LM cross-entropy / targets + sum over layers of alpha * L / units, V2 (23), (26), (29). counts:
 /// of whole units. A factor of 0 adds no graph node; its raw value is still reported. Local.
 [[nodiscard]] Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
-                                       const at::Tensor& targets_BT, const nn::LossUnits& units,
+                                       const data::TokenBatch& batch, const nn::LossUnits& units,
                                        const LayerCounts& counts,
                                        const config::BalanceConfig& balance,
                                        const GlobalCounts& global);

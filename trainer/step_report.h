@@ -107,6 +107,7 @@ struct EvalReport {
 struct StepReport {
   int64_t step = 0;    ///< from 1
   int64_t tokens = 0;  ///< cumulative
+  double targets = 0;  ///< predicted in this step, each as often as it counts
   double loss = 0;     ///< LM, nats per target token
   double loss_total = 0;
   double grad_norm = 0;  ///< before clipping

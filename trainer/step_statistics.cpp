@@ -111,7 +111,8 @@ void StepStatistics::reduce(parallel::Communicator& world) {
 }
 
 void StepStatistics::fill(StepReport& report, const GlobalCounts& counts) const {
-  report.loss = ratio(lm_sum_, counts.targets);
+  report.loss = counts.targets > 0 ? lm_sum_ / counts.targets : 0.0;
+  report.targets = counts.targets;
   report.loss_total = report.loss;
   report.protected_share = ratio(protected_, counts.rows);
   report.traffic.bytes = forward_bytes_ + backward_bytes_;

@@ -12,6 +12,7 @@
 #include "trainer/checkpoint_directory.h"
 #include "trainer/model_directory.h"
 #include "trainer/noise_floor.h"
+#include "trainer/packing_report.h"
 #include "trainer/routing_file.h"
 #include "trainer/run_summary.h"
 #include "trainer/schedule.h"
@@ -22,6 +23,17 @@ namespace {
 const config::RunConfig& checked(const config::RunConfig& config, CommandContext& context) {
   agree(context.world, [&] { check_run(config, context.world.size()); });
   return config;
+}
+
+/// A held-out source: documents, or where rows hold samples whole, their targets.
+data::EvalSet open_eval_set(const config::DataSource& source, config::DataConfig config,
+                            const data::Tokenizer& tokenizer) {
+  if (config.packing == config::Packing::kStream) {
+    return data::EvalSet(source.path, tokenizer, config.sequence_length);
+  }
+  config.held_out = 0;
+  return data::EvalSet(source.path, data::read_samples(source, config, tokenizer).train, tokenizer,
+                       config.sequence_length);
 }
 
 /// Whether matrix products in bf16 are faster than in fp32 here.
@@ -47,12 +59,30 @@ void TrainRun::open_data() {
   agree(context_.world, [&] {
     tokenizer_ = data::make_tokenizer(config.data.tokenizer);
     check_tokenizer(*tokenizer_, config.model);
+    check_origin();
     loader_ = std::make_unique<data::Loader>(config.data, config.run.seed);
-    for (const config::DataSource& source : config.data.eval) {
-      eval_sets_.emplace_back(source.name,
-                              data::EvalSet(source.path, *tokenizer_, config.data.sequence_length));
-    }
+    open_eval_sets();
   });
+}
+
+void TrainRun::check_origin() const {
+  const std::string& origin = session_.config.model.init_from;
+  if (origin.empty()) return;
+  const std::string directory = config::find_model_directory(origin);
+  if (!std::filesystem::exists(directory + "/tokenizer.json")) return;
+  check_same_tokenizer(*tokenizer_, session_.config.data.tokenizer,
+                       *data::make_tokenizer(directory), directory);
+}
+
+void TrainRun::open_eval_sets() {
+  const config::DataConfig& config = session_.config.data;
+  for (const config::DataSource& source : config.eval) {
+    eval_sets_.emplace_back(source.name, open_eval_set(source, config, *tokenizer_));
+  }
+  for (data::HeldOut& held : loader_->take_held_out()) {
+    eval_sets_.emplace_back(held.source, data::EvalSet(held.source, std::move(held.samples),
+                                                       *tokenizer_, config.sequence_length));
+  }
 }
 
 void TrainRun::open_directory() {
@@ -147,6 +177,12 @@ void TrainRun::show_start() {
         "run.precision=bf16: this CPU has no bf16 products, steps will be slower than in fp32");
   }
   context_.console.info(run_summary(session_.config, session_.topology, at::get_num_threads()));
+  if (!loader_->packed().empty()) {
+    context_.console.info(
+        "\n" +
+        packing_report(loader_->packed(), session_.config.data.sequence_length,
+                       total_tokens(session_.config) / session_.config.data.sequence_length));
+  }
   context_.console.info("writing to " + directory_.root);
 }
 

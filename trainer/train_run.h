@@ -33,6 +33,9 @@ class TrainRun {
 
  private:
   void open_data();
+  void open_eval_sets();
+  /// The tokenizer that stands beside model.init_from's weights is the run's.
+  void check_origin() const;
   void open_directory();
   /// The checkpoint to go on from, or "". Rank 0 looks and verifies; a warning for each that does
   /// not.

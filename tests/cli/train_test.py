@@ -13,7 +13,7 @@ from support import SAME_ON_ANY_LAYOUT, CliTest, flatten, metrics, selected
 
 STEPS = 6
 KEYS = {
-    "step", "tokens", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
+    "step", "tokens", "targets", "loss", "loss_total", "grad_norm", "lr", "seconds", "tokens_per_second",
     "balance.expert", "balance.device", "balance.communication", "balance.z", "balance.complementary",
     "balance.scaled", "load.max_vio", "load.min_vio", "load.avg_vio", "load.cv", "load.entropy", "load.dead", "load.starved",
     "load.device_vio", "load.received_vio", "router.entropy", "router.topk_mass",

@@ -38,6 +38,7 @@ std::set<std::string> keys_of(const json& value, const std::string& prefix = "")
 
 const std::set<std::string> kStepKeys = {"step",
                                          "tokens",
+                                         "targets",
                                          "loss",
                                          "loss_total",
                                          "grad_norm",

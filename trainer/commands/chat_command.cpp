@@ -116,11 +116,7 @@ bool next_line(std::string& line, CommandContext& context) {
 
 /// A model whose directory names another template is not guessed at.
 void check_template(const ChatCommand& command, const LoadedModel& loaded) {
-  if (!command.chat_template.empty()) return;
-  const auto config = nlohmann::json::parse(loaded.tokenizer->config_json(), nullptr, false);
-  const auto found = config.is_object() ? config.find("chat_template") : config.end();
-  if (found == config.end() || !found->is_string()) return;
-  if (data::is_deepseek_template(found->get<std::string>())) return;
+  if (!command.chat_template.empty() || !data::names_other_template(*loaded.tokenizer)) return;
   throw ConfigError(loaded.directory +
                     "/tokenizer_config.json: its chat_template is not DeepSeek-V2's, the only one "
                     "that chat speaks\nhint: --template deepseek_v2 uses that all the same");
