@@ -261,6 +261,10 @@ Codec<std::vector<double>> number_list(Rule<double> rule) {
   return list_codec(number(std::move(rule)), "list of numbers");
 }
 
+Codec<std::vector<int64_t>> integer_list(Rule<int64_t> rule) {
+  return list_codec(integer(std::move(rule)), "list of integers");
+}
+
 Codec<std::pair<double, double>> number_pair(Rule<double> rule) {
   const Codec<std::vector<double>> list = number_list(std::move(rule));
   Codec<std::pair<double, double>> codec;

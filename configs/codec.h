@@ -78,6 +78,7 @@ Codec<std::string> text(Rule<std::string> rule);
 Codec<std::string> optional_text();
 Codec<std::vector<std::string>> text_list();
 Codec<std::vector<double>> number_list(Rule<double> rule);
+Codec<std::vector<int64_t>> integer_list(Rule<int64_t> rule);
 Codec<std::pair<double, double>> number_pair(Rule<double> rule);
 /// Numbers under names, in the order of the file.
 Codec<std::vector<std::pair<std::string, double>>> named_numbers(Rule<double> rule);

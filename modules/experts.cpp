@@ -130,11 +130,43 @@ ActivationGradient activate_backward(const at::Tensor& dout_PF, const at::Tensor
   return result;
 }
 
+/// The gradients of a stack's trained experts.
+class StackGradient {
+ public:
+  StackGradient(bool trains, const at::Tensor& stack, std::vector<int64_t> slots)
+      : slots_(std::move(slots)) {
+    const bool any = std::any_of(slots_.begin(), slots_.end(), [](int64_t s) { return s >= 0; });
+    if (trains && any) gradient_ = gradient_of(stack);
+  }
+
+  [[nodiscard]] bool trains(int64_t expert) const {
+    return gradient_.defined() && slots_[static_cast<size_t>(expert)] >= 0;
+  }
+  /// gradient += dy^T x, unless the expert is frozen.
+  void add(int64_t expert, const at::Tensor& dy, const at::Tensor& x) const {
+    if (!trains(expert)) return;
+    add_weight_gradient(gradient_[slots_[static_cast<size_t>(expert)]], dy, x);
+  }
+
+ private:
+  std::vector<int64_t> slots_;
+  at::Tensor gradient_;
+};
+
+/// Expert i's gradient at i.
+std::vector<int64_t> all_slots(int64_t count) {
+  std::vector<int64_t> slots(static_cast<size_t>(count));
+  std::iota(slots.begin(), slots.end(), 0);
+  return slots;
+}
+
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RM,
                             const at::Tensor& weights_P, const at::Tensor& gate_up,
                             const at::Tensor& down, const at::Tensor& pair_rows_P,
-                            const std::vector<int64_t>& offsets) {
+                            const std::vector<int64_t>& offsets,
+                            const std::vector<int64_t>& gate_up_slots,
+                            const std::vector<int64_t>& down_slots) {
     at::Tensor h_PX = at::empty({offsets.back(), gate_up.size(1)}, rows_RM.options());
     at::Tensor y_PM = at::empty({offsets.back(), rows_RM.size(1)}, rows_RM.options());
     // Threads of a parallel loop record graphs unless what they read is detached.
@@ -146,6 +178,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     });
     ctx->save_for_backward({rows_RM, weights_P, gate_up, down, pair_rows_P, h_PX});
     ctx->saved_data["offsets"] = offsets;
+    ctx->saved_data["gate_up_slots"] = gate_up_slots;
+    ctx->saved_data["down_slots"] = down_slots;
     return sum_pairs(y_PM, pair_rows_P, rows_RM.size(0));
   }
 
@@ -154,25 +188,30 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     const at::Tensor rows_RM = saved[0].detach(), weights_P = saved[1].detach();
     const at::Tensor gate_up = saved[2].detach(), down = saved[3].detach();
     const at::Tensor &pair_rows_P = saved[4], &h_PX = saved[5];
-    const bool trains = ctx->needs_input_grad(2);
-    const at::Tensor gate_up_grad = trains ? gradient_of(saved[2]) : at::Tensor();
-    const at::Tensor down_grad = trains ? gradient_of(saved[3]) : at::Tensor();
+    const StackGradient gate_up_gradient(ctx->needs_input_grad(2), saved[2],
+                                         ctx->saved_data["gate_up_slots"].toIntVector());
+    const StackGradient down_gradient(ctx->needs_input_grad(3), saved[3],
+                                      ctx->saved_data["down_slots"].toIntVector());
+    const bool needs_dx = ctx->needs_input_grad(0);
     const at::Tensor dout_RM = grads[0].contiguous();
-    at::Tensor dx_PM = at::empty({h_PX.size(0), rows_RM.size(1)}, rows_RM.options());
+    at::Tensor dx_PM = at::empty({needs_dx ? h_PX.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
     at::Tensor dweights_P = at::zeros_like(weights_P);
     for_experts(slices(ctx->saved_data["offsets"].toIntVector()), [&](Slice s) {
       const at::Tensor index = s.of(pair_rows_P);
       const at::Tensor dy = dout_RM.index_select(0, index);
       const auto [dh, activation] = activate_backward(at::mm(dy, down[s.expert]), s.of(h_PX),
                                                       s.of(weights_P), s.of(dweights_P));
-      if (trains) {
-        add_weight_gradient(down_grad[s.expert], dy, activation);
-        add_weight_gradient(gate_up_grad[s.expert], dh, rows_RM.index_select(0, index));
+      down_gradient.add(s.expert, dy, activation);
+      if (gate_up_gradient.trains(s.expert)) {
+        gate_up_gradient.add(s.expert, dh, rows_RM.index_select(0, index));
       }
+      if (!needs_dx) return;
       at::Tensor dx = s.of(dx_PM);
       at::mm_out(dx, dh, gate_up[s.expert]);
     });
-    return {sum_pairs(dx_PM, pair_rows_P, rows_RM.size(0)), dweights_P, {}, {}, {}, {}};
+    at::Tensor dx_RM;
+    if (needs_dx) dx_RM = sum_pairs(dx_PM, pair_rows_P, rows_RM.size(0));
+    return {dx_RM, dweights_P, {}, {}, {}, {}, {}, {}};
   }
 };
 
@@ -216,7 +255,13 @@ ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64
           "gate_up_proj",
           at::empty({count, 2 * config.moe_intermediate_size, config.hidden_size}))),
       down_proj_(register_parameter(
-          "down_proj", at::empty({count, config.hidden_size, config.moe_intermediate_size}))) {}
+          "down_proj", at::empty({count, config.hidden_size, config.moe_intermediate_size}))),
+      gate_up_slots_(all_slots(count)),
+      down_slots_(all_slots(count)) {}
+
+void ExpertsImpl::set_trained(const std::string& name, const std::vector<int64_t>& slots) {
+  (name == "gate_up_proj" ? gate_up_slots_ : down_slots_) = slots;
+}
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
                                 const std::vector<int64_t>& offsets) {
@@ -224,7 +269,7 @@ at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
   const Pairs pairs =
       compiles ? fill_up(in, offsets) : Pairs{in.weights_P, in.pair_rows_P, offsets};
   return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, gate_up_proj_, down_proj_,
-                                pairs.pair_rows_P, pairs.offsets);
+                                pairs.pair_rows_P, pairs.offsets, gate_up_slots_, down_slots_);
 }
 
 }  // namespace dsmoe::nn

@@ -3,6 +3,7 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include <string>
 #include <vector>
 
 #include "configs/model_config.h"
@@ -25,10 +26,17 @@ class ExpertsImpl final : public torch::nn::Module {
 
   [[nodiscard]] int64_t first_expert() const { return first_; }
 
+  /// Trains only some experts of the stack `name` (gate_up_proj or down_proj): slots[i] is the
+  /// place of expert i's gradient in the stack's, which then holds the trained ones alone; -1:
+  /// frozen. Without it all are trained.
+  void set_trained(const std::string& name, const std::vector<int64_t>& slots);
+
  private:
   int64_t first_;
   at::Tensor gate_up_proj_;
   at::Tensor down_proj_;
+  std::vector<int64_t> gate_up_slots_;
+  std::vector<int64_t> down_slots_;
 };
 TORCH_MODULE(Experts);
 

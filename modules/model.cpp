@@ -22,6 +22,12 @@ ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig
   norm_ = register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
 }
 
+void ModelImpl::set_trained_experts(const std::string& path, const std::vector<int64_t>& slots) {
+  const size_t cut = path.rfind('.');
+  const auto modules = named_modules("", /*include_self=*/false);
+  modules[path.substr(0, cut)]->as<ExpertsImpl>()->set_trained(path.substr(cut + 1), slots);
+}
+
 const RopeTable& ModelImpl::rope(int64_t positions) {
   const int64_t known = rope_.cos_TR.defined() ? rope_.cos_TR.size(0) : 0;
   if (known < positions) {

@@ -4,6 +4,7 @@
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/pimpl.h>
 
+#include <string>
 #include <vector>
 
 #include "modules/block.h"
@@ -51,6 +52,9 @@ class ModelImpl final : public torch::nn::Module {
     return config_.n_routed_experts / context_.ep.size();
   }
   [[nodiscard]] int64_t expert_rank() const { return context_.ep.rank(); }
+  /// Which experts of the stack at `path` (as named_parameters() tells it) are trained; see
+  /// ExpertsImpl::set_trained.
+  void set_trained_experts(const std::string& path, const std::vector<int64_t>& slots);
 
  private:
   const RopeTable& rope(int64_t positions);

@@ -5,6 +5,7 @@
 #include "configs/errors.h"
 #include "configs/validate.h"
 #include "trainer/schedule.h"
+#include "trainer/trained_weights.h"
 
 namespace dsmoe::train {
 namespace {
@@ -26,6 +27,7 @@ void check_run(const config::RunConfig& config, int64_t world) {
   config::check_training(config);
   config::check_layout(config, world);
   check_stages_reach_end(config);
+  (void)training_rate(config);
 }
 
 }  // namespace dsmoe::train

@@ -25,9 +25,7 @@ struct StateKind {
 std::vector<StateKind> state_kinds(const Checkpointed& run) {
   std::vector<StateKind> kinds{{kFirstMoment, &run.optimizer.first_moments()},
                                {kSecondMoment, &run.optimizer.second_moments()}};
-  if (run.config.run.precision == config::Precision::kBf16) {
-    kinds.push_back({kMaster, &run.store.weights()});
-  }
+  if (run.store.has_masters()) kinds.push_back({kMaster, &run.store.masters()});
   return kinds;
 }
 
@@ -35,8 +33,9 @@ void write_optimizer(const std::string& directory, const Checkpointed& run) {
   std::vector<NamedTensor> tensors;
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
+      if (!t.trains()) continue;
       if (t.group == nn::ParameterGroup::kDense && run.topology.expert_rank() != 0) continue;
-      tensors.push_back({kind.prefix + t.name, kind.buffers->view(t)});
+      tensors.push_back({kind.prefix + t.name, kind.buffers->state_view(t)});
     }
   }
   make_directories(directory + "/optimizer");
@@ -47,13 +46,14 @@ void read_optimizer(const std::string& directory, const Checkpointed& run) {
   const auto files = OptimizerFiles::open(directory);
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
+      if (!t.trains()) continue;
       const std::string name = kind.prefix + t.name;
       const SafetensorsFile* const file = files.find(name);
       if (file == nullptr) {
         throw CheckpointError(directory + "/optimizer: no tensor " + name +
                               "\nhint: use the directory as model.init_from to start afresh");
       }
-      kind.buffers->view(t).copy_(file->read(name));
+      kind.buffers->state_view(t).copy_(file->read(name));
     }
   }
 }

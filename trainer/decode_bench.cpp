@@ -54,7 +54,7 @@ std::vector<DecodeTime> bench_decode(const config::RunConfig& config,
   agree(context.world, [&] {
     for (const int64_t tokens : contexts) check_context(tokens, config.model);
   });
-  Session session(config, context.world, context.ranks_on_host, nn::Purpose::kInference);
+  Session session(config, context.world, context.ranks_on_host, nn::train_nothing());
   session.store.initialize(config.run.seed, config.model.initializer_range);
   std::vector<DecodeTime> times;
   for (const int64_t tokens : contexts) {

@@ -68,7 +68,7 @@ void dump_gradients(nn::Model& model, nn::ParameterStore& store, const data::Eva
   });
   std::vector<NamedTensor> gradients;
   for (const nn::StoredTensor& t : store.tensors()) {
-    gradients.push_back({t.name, store.gradients().view(t)});
+    gradients.push_back({t.name, store.gradients().state_view(t)});
   }
   write_aside(path, [&](const std::string& aside) { write_safetensors(aside, gradients); });
 }

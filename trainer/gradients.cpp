@@ -144,7 +144,7 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
             StepStatistics(context.config),
             report.time,
             recorder_of(context, step_number)};
-  if (Interference::due(context.config, step_number)) {
+  if (Interference::due(context.config, step_number) && context.store.trains_routers()) {
     step.interference.emplace(context.config.model);
   }
   Stopwatch watch;

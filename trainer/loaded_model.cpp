@@ -69,9 +69,9 @@ LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
     loaded.window = window_of(loaded.directory, config.model);
   });
   for (const std::string& notice : notices) context.console.warn(notice);
-  loaded.session = std::make_unique<Session>(
-      config, context.world, context.ranks_on_host,
-      options.gradients ? nn::Purpose::kTraining : nn::Purpose::kInference);
+  loaded.session =
+      std::make_unique<Session>(config, context.world, context.ranks_on_host,
+                                options.gradients ? nn::train_all() : nn::train_nothing());
   agree(context.world,
         [&] { load_model_directory(loaded.directory, config.model, loaded.session->store); });
   return loaded;

@@ -36,7 +36,7 @@ void write_shard(const std::string& path, nn::ParameterStore& store, at::ScalarT
     specs.push_back({b.name, b.values.scalar_type(), b.values.sizes().vec()});
   SafetensorsWriter writer(path, specs);
   for (const nn::StoredTensor& t : store.tensors()) {
-    if (writes(t, topology)) writer.write(t.name, store.weights().view(t).to(dtype));
+    if (writes(t, topology)) writer.write(t.name, store.precise(t).to(dtype));
   }
   for (const auto& b : buffers) writer.write(b.name, b.values);
   writer.finish();
@@ -96,7 +96,7 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
   const at::NoGradGuard no_grad;
   const auto weights = PublishedWeights::open(directory);
   weights.check(model);
-  for (const nn::StoredTensor& t : store.tensors()) weights.read(t.name, store.weights().view(t));
+  for (const nn::StoredTensor& t : store.tensors()) weights.read(t.name, store.precise(t));
   for (const nn::StoredBuffer& b : store.buffers()) weights.read(b.name, b.values);
   store.publish();
 }

@@ -38,35 +38,38 @@ nn::kernels::AdamW<A> constants(const config::OptimizerConfig& config, int64_t t
 Optimizer::Optimizer(const config::OptimizerConfig& config, nn::ParameterStore& store)
     : config_(config),
       store_(store),
-      first_(zeros_like(store.weights())),
-      second_(zeros_like(store.weights())) {}
+      first_(zeros_like(store.gradients())),
+      second_(zeros_like(store.gradients())) {}
 
 void Optimizer::step(double lr, double gradient_divisor) {
   ++steps_;
-  const auto update = [&](nn::ParameterGroup group, int64_t begin, int64_t end, double decay) {
-    const at::Tensor &weights = store_.weights().of(group), &compute = store_.compute().of(group);
-    const bool copies = !compute.is_same(weights);
-    DSMOE_DISPATCH(compute, [&] {
-      using master = nn::kernels::opmath_t<scalar_t>;
-      const auto by = constants<master>(config_, steps_, lr, decay, gradient_divisor);
-      const auto* gradient = store_.gradients().of(group).const_data_ptr<master>();
-      auto* weight = weights.mutable_data_ptr<master>();
-      auto* first = first_.of(group).mutable_data_ptr<master>();
-      auto* second = second_.of(group).mutable_data_ptr<master>();
-      auto* copy = copies ? compute.mutable_data_ptr<scalar_t>() : nullptr;
-      at::parallel_for(begin, end, kPart, [&](int64_t part, int64_t part_end) {
-        for (int64_t i = part; i < part_end; i += kPart) {
-          nn::kernels::kernels<scalar_t>().adamw(by, gradient + i, weight + i, first + i,
-                                                 second + i, copies ? copy + i : nullptr,
-                                                 std::min(kPart, part_end - i));
-        }
-      });
-    });
+  for (const nn::TrainedRun& run : store_.runs()) update(run, lr * run.rate, gradient_divisor);
+}
+
+void Optimizer::update(const nn::TrainedRun& run, double lr, double gradient_divisor) {
+  const at::Tensor weights = store_.weights().of(run.group).narrow(0, run.offset, run.numel);
+  const auto state_of = [&](nn::FlatPair& pair) {
+    return pair.of(run.group).narrow(0, run.state, run.numel);
   };
-  const int64_t decayed = store_.decayed_dense();
-  update(nn::ParameterGroup::kDense, 0, decayed, config_.weight_decay);
-  update(nn::ParameterGroup::kDense, decayed, store_.weights().dense.numel(), 0.0);
-  update(nn::ParameterGroup::kExpert, 0, store_.weights().expert.numel(), config_.weight_decay);
+  const bool copies = store_.has_masters();
+  const at::Tensor masters = copies ? state_of(store_.masters()) : weights;
+  DSMOE_DISPATCH(weights, [&] {
+    using master = nn::kernels::opmath_t<scalar_t>;
+    const auto by = constants<master>(config_, steps_, lr, run.decays ? config_.weight_decay : 0.0,
+                                      gradient_divisor);
+    const auto* gradient = state_of(store_.gradients()).const_data_ptr<master>();
+    auto* weight = masters.mutable_data_ptr<master>();
+    auto* first = state_of(first_).mutable_data_ptr<master>();
+    auto* second = state_of(second_).mutable_data_ptr<master>();
+    auto* copy = copies ? weights.mutable_data_ptr<scalar_t>() : nullptr;
+    at::parallel_for(0, run.numel, kPart, [&](int64_t part, int64_t end) {
+      for (int64_t i = part; i < end; i += kPart) {
+        nn::kernels::kernels<scalar_t>().adamw(by, gradient + i, weight + i, first + i, second + i,
+                                               copies ? copy + i : nullptr,
+                                               std::min(kPart, end - i));
+      }
+    });
+  });
 }
 
 double clip_divisor(double norm, double clip_norm) {

@@ -7,8 +7,9 @@
 
 namespace dsmoe::train {
 
-/// AdamW on the flat buffers of a ParameterStore. Matrices (embedding, head, gate and experts among
-/// them) decay; norm weights do not. Moments have the masters' dtype.
+/// AdamW on what a ParameterStore trains, each tensor at its multiple of the learning rate.
+/// Matrices (embedding, head, gate and experts among them) decay; norm weights do not. Moments have
+/// the masters' dtype.
 class Optimizer {
  public:
   /// store must outlive the optimizer.
@@ -24,6 +25,8 @@ class Optimizer {
   [[nodiscard]] nn::FlatPair& second_moments() { return second_; }
 
  private:
+  void update(const nn::TrainedRun& run, double lr, double gradient_divisor);
+
   config::OptimizerConfig config_;
   nn::ParameterStore& store_;
   nn::FlatPair first_;

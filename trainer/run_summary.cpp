@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "configs/yaml_writer.h"
 #include "modules/model_census.h"
 #include "trainer/checkpoint.h"
 #include "trainer/human.h"
 #include "trainer/micro_batches.h"
 #include "trainer/noise_floor.h"
+#include "trainer/ratio.h"
 #include "trainer/schedule.h"
 #include "trainer/table.h"
+#include "trainer/trained_weights.h"
 
 namespace dsmoe::train {
 namespace {
@@ -64,6 +67,16 @@ int64_t corpus_bytes(const config::RunConfig& config) {
   return bytes;
 }
 
+/// Elements that one rank trains, the experts' as if they were spread evenly.
+int64_t trained_here(const config::RunConfig& config, const parallel::Topology& topology) {
+  int64_t trained = 0;
+  for (const TrainedClass& one : count_trained(config.model, training_rate(config))) {
+    const bool shared_out = one.weight_class == nn::WeightClass::kRoutedExperts;
+    trained += shared_out ? one.trained / topology.expert_size : one.trained;
+  }
+  return trained;
+}
+
 int64_t activation_elements(const config::RunConfig& config) {
   const config::ModelConfig& model = config.model;
   int64_t per_token = 4 * model.hidden_size;
@@ -115,6 +128,17 @@ void model_section(Table& table, const config::ModelConfig& m) {
                            std::to_string(m.n_shared_experts) + " shared");
 }
 
+std::string trained_text(const TrainedClass& one) {
+  if (one.trained == 0) return "frozen (" + with_separators(one.total) + ")";
+  std::string text = with_separators(one.trained);
+  if (one.trained < one.total) text += " of " + with_separators(one.total);
+  if (one.lowest_rate == 1 && one.highest_rate == 1) return text;
+  const std::string low = config::number_text(one.lowest_rate);
+  return text + ", learning rate times " + low +
+         (one.lowest_rate == one.highest_rate ? ""
+                                              : " to " + config::number_text(one.highest_rate));
+}
+
 /// What a balance loss is one value of, and what that costs.
 std::string scope_text(const config::RunConfig& c, const parallel::Topology& t) {
   if (c.balance.scope == config::BalanceScope::kSequence) return "sequence";
@@ -158,6 +182,21 @@ void stage_rows(Table& table, const config::RunConfig& c) {
                   " tokens on" + (reached ? "" : " (not reached: the run ends before)"));
     begin += c.data.stages[i].tokens;
   }
+}
+
+/// Nothing where all weights are trained alike.
+void trained_section(Table& table, const config::RunConfig& c) {
+  const config::FinetuneConfig standard;
+  if (c.finetune == standard) return;
+  table.section("trained");
+  int64_t trained = 0, total = 0;
+  for (const TrainedClass& one : count_trained(c.model, training_rate(c))) {
+    table.row(nn::class_name(one.weight_class), trained_text(one));
+    trained += one.trained;
+    total += one.total;
+  }
+  table.row("together", with_separators(trained) + " of " + with_separators(total) + " (" +
+                            fixed(100 * ratio(trained, total), 2) + "%)");
 }
 
 void batch_section(Table& table, const config::RunConfig& c, const parallel::Topology& t) {
@@ -218,10 +257,11 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
   constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
   constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
   MemoryEstimate memory;
-  memory.weights = held * widths.master;
-  if (widths.compute != widths.master) memory.weights += held * widths.compute;
-  memory.gradients = held * widths.master;
-  memory.optimizer = 2 * held * widths.master;
+  const int64_t trained = trained_here(config, topology);
+  memory.weights = held * widths.compute;
+  if (widths.compute != widths.master) memory.weights += trained * widths.master;
+  memory.gradients = trained * widths.master;
+  memory.optimizer = 2 * trained * widths.master;
   memory.activations = activation_elements(config) * widths.compute;
   memory.data = corpus_bytes(config);
   memory.program =
@@ -244,6 +284,7 @@ std::string run_summary(const config::RunConfig& config, const parallel::Topolog
                         int64_t threads) {
   Table table;
   model_section(table, config.model);
+  trained_section(table, config);
   batch_section(table, config, topology);
   machine_section(table, config, topology, threads);
   return table.text();

@@ -32,13 +32,13 @@ int64_t threads_per_rank(int64_t requested, int64_t ranks_on_host) {
 }
 
 Session::Session(const config::RunConfig& run, parallel::Communicator& all, int64_t ranks_on_host,
-                 nn::Purpose purpose)
+                 const nn::TrainingRate& rate)
     : config(run),
       topology(checked_topology(run, all)),
       world(all),
       groups(parallel::make_process_groups(world, topology)),
       model(run.model, run.drop, run.batch, *groups.expert),
-      store(model, compute_dtype(run.run.precision), purpose) {
+      store(model, compute_dtype(run.run.precision), rate) {
   at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_host)));
 }
 

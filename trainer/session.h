@@ -15,10 +15,10 @@ namespace dsmoe::train {
 /// A model on its ranks, ready to compute: topology, groups, parameters in flat buffers.
 class Session {
  public:
-  /// Sets this process's thread count. Weights are uninitialised; for inference there are no
-  /// gradients. Collective over world. Throws ConfigError when the layout does not fit.
+  /// Sets this process's thread count. Weights are uninitialised; there are gradients
+  /// of what `rate` trains. Collective over world. Throws ConfigError when the layout does not fit.
   Session(const config::RunConfig& config, parallel::Communicator& world, int64_t ranks_on_host,
-          nn::Purpose purpose = nn::Purpose::kTraining);
+          const nn::TrainingRate& rate = nn::train_all());
 
   const config::RunConfig config;
   const parallel::Topology topology;

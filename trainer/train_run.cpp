@@ -16,13 +16,15 @@
 #include "trainer/routing_file.h"
 #include "trainer/run_summary.h"
 #include "trainer/schedule.h"
+#include "trainer/trained_weights.h"
 
 namespace dsmoe::train {
 namespace {
 
-const config::RunConfig& checked(const config::RunConfig& config, CommandContext& context) {
+/// What the run trains, once every rank agrees that the configuration can run.
+nn::TrainingRate checked_rate(const config::RunConfig& config, CommandContext& context) {
   agree(context.world, [&] { check_run(config, context.world.size()); });
-  return config;
+  return training_rate(config);
 }
 
 /// A held-out source: documents, or where rows hold samples whole, their targets.
@@ -43,7 +45,7 @@ bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
     : context_(context),
-      session_(checked(config, context), context.world, context.ranks_on_host),
+      session_(config, context.world, context.ranks_on_host, checked_rate(config, context)),
       directory_(config.run),
       optimizer_(config.optimizer, session_.store),
       total_steps_(total_steps(config)) {

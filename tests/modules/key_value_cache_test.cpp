@@ -41,7 +41,7 @@ config::ModelConfig of_kind(config::AttentionKind kind, std::optional<int64_t> g
 struct Fixture {
   explicit Fixture(const config::ModelConfig& config, at::ScalarType dtype = at::kDouble)
       : model(config, config::DropConfig{}, config::BatchConfig{}, ep),
-        store(model, dtype, Purpose::kInference) {
+        store(model, dtype, train_nothing()) {
     store.initialize(5, 0.5);
   }
 

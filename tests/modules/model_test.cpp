@@ -28,8 +28,8 @@ struct Fixture {
         store(model, at::kDouble) {
     store.initialize(5, 0.5);
     at::Tensor& dense = store.weights().dense;
-    dense.slice(0, store.decayed_dense())
-        .add_(test::random({dense.numel() - store.decayed_dense()}, 6, 0.2));
+    const int64_t matrices = store.runs().front().numel;
+    dense.slice(0, matrices).add_(test::random({dense.numel() - matrices}, 6, 0.2));
   }
 
   ModelOutput run() { return model(tokens_BT, sequences, /*dropping=*/true); }
@@ -74,7 +74,7 @@ struct Comparison {
 Comparison compare(Fixture& f, const StoredTensor& tensor, const ModelOutput& base) {
   Comparison result;
   const at::Tensor values = f.store.weights().view(tensor);
-  const at::Tensor gradient = f.store.gradients().view(tensor);
+  const at::Tensor gradient = f.store.gradients().state_view(tensor);
   const int64_t stride = std::max<int64_t>(1, tensor.numel / 4);
   for (int64_t i = tensor.numel / 7; i < tensor.numel; i += stride) {
     bool flipped = false;

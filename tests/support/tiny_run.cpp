@@ -117,7 +117,7 @@ TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches&
   TinyGradients result;
   train::compute_gradients(context, micro, 1, 0, result.report);
   for (const nn::StoredTensor& t : session.store.tensors()) {
-    result.gradients[t.name] = session.store.gradients().view(t).clone();
+    result.gradients[t.name] = session.store.gradients().state_view(t).clone();
   }
   return result;
 }

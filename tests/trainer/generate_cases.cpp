@@ -18,7 +18,7 @@ std::vector<Prompt> prompts() {
 struct Loaded {
   explicit Loaded(parallel::Communicator& ep)
       : model(test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep),
-        store(model, at::kDouble, nn::Purpose::kInference) {
+        store(model, at::kDouble, nn::train_nothing()) {
     store.initialize(7, 0.5);
   }
   nn::Model model;

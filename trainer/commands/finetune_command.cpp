@@ -6,10 +6,15 @@
 
 #include "configs/errors.h"
 #include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
 #include "trainer/command.h"
 #include "trainer/dry_run.h"
+#include "trainer/esft.h"
+#include "trainer/human.h"
+#include "trainer/run_directory.h"
 #include "trainer/show_samples.h"
 #include "trainer/stop_signal.h"
+#include "trainer/table.h"
 #include "trainer/train_run.h"
 
 namespace dsmoe::train {
@@ -22,6 +27,7 @@ struct FinetuneCommand final : Command {
   std::string config_path;
   std::vector<std::string> overrides;
   bool dry_run = false;
+  bool score_only = false;
   int64_t show = 0;
 };
 
@@ -32,6 +38,9 @@ Verb FinetuneCommand::verb() {
            {"overrides", &overrides, "key=value ... (model.init_from=DIR)"},
            {"--show", &show, "print so many samples, what is learned marked; stop", false,
             Range::kPositive},
+           {"--score-only", &score_only,
+            "method esft: write each layer's scores and chosen experts to the run's esft.yaml; "
+            "stop"},
            {"--dry-run", &dry_run, "print the resolved run, parameters, memory and traffic; stop"},
            {"--json", &json, "with --dry-run: one JSON object on stdout"}}};
 }
@@ -42,6 +51,18 @@ void check_origin(const config::RunConfig& config) {
       "model.init_from is null: fine-tuning begins from trained weights\nhint: add "
       "model.init_from=DIR, a Hugging Face directory or a step of a run; dsmoe train begins from "
       "random weights");
+}
+
+std::string choice_table(const config::ExpertChoice& choice) {
+  Table table;
+  table.section("experts to train, of " + with_separators(choice.tokens) + " tokens scored");
+  for (const auto& [layer, chosen] : choice.layers) {
+    std::string experts;
+    for (const int64_t e : chosen.train)
+      experts += (experts.empty() ? "" : " ") + std::to_string(e);
+    table.row("layer " + std::to_string(layer), experts + " (" + fixed(chosen.reached, 4) + ")");
+  }
+  return table.text();
 }
 
 int show(const config::RunConfig& config, int64_t count, CommandContext& context) {
@@ -55,14 +76,33 @@ int show(const config::RunConfig& config, int64_t count, CommandContext& context
   return 0;
 }
 
+/// Scores and writes the experts that finetune.esft.experts then takes.
+int score(const config::RunConfig& config, CommandContext& context) {
+  if (config.finetune.method != config::FinetuneMethod::kEsft) {
+    throw ConfigError(
+        "--score-only scores experts for finetune.method esft\nhint: add finetune.method=esft");
+  }
+  const config::ExpertChoice choice = score_experts(config, context);
+  const std::string path = expert_choice_file(config);
+  agree(context.world, [&] {
+    if (!context.first()) return;
+    make_directories(RunDirectory(config.run).root);
+    write_file_atomically(path, config::write_expert_choice(choice));
+  });
+  context.console.info(choice_table(choice) + "\nwrote " + path +
+                       "; finetune.esft.experts=" + path + " takes it");
+  return 0;
+}
+
 int FinetuneCommand::run(CommandContext& context) {
   const config::RunConfig config =
       resolve_on_all(config_path, overrides, context, config::finetune_defaults());
   check_origin(config);
   if (dry_run) return show_dry_run(config, json, context);
   if (show > 0) return train::show(config, show, context);
+  if (score_only) return score(config, context);
   catch_stop_signals();
-  return TrainRun(config, context).run();
+  return TrainRun(settle_experts(config, context), context).run();
 }
 
 }  // namespace

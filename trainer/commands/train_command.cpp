@@ -2,6 +2,7 @@
 
 #include "trainer/command.h"
 #include "trainer/dry_run.h"
+#include "trainer/esft.h"
 #include "trainer/stop_signal.h"
 #include "trainer/train_run.h"
 
@@ -30,7 +31,7 @@ int TrainCommand::run(CommandContext& context) {
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   if (dry_run) return show_dry_run(config, json, context);
   catch_stop_signals();
-  return TrainRun(config, context).run();
+  return TrainRun(settle_experts(config, context), context).run();
 }
 
 }  // namespace

@@ -1,0 +1,113 @@
+#include "trainer/trained_weights.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+#include "configs/errors.h"
+#include "configs/expert_choice.h"
+#include "modules/published_tensors.h"
+
+namespace dsmoe::train {
+namespace {
+
+using nn::WeightClass;
+
+/// The number behind `.part.` in a published name.
+int64_t number_after(const std::string& name, const std::string& part) {
+  return std::atoll(name.c_str() + name.find(part) + part.size());
+}
+
+/// Which weights ESFT leaves open, before finetune.freeze.
+bool esft_trains(const config::EsftConfig& esft, const config::ExpertChoice& choice,
+                 const std::string& name) {
+  switch (nn::class_of(name)) {
+    case WeightClass::kRoutedExperts:
+      return choice.trains(number_after(name, ".layers."), number_after(name, ".experts."));
+    case WeightClass::kSharedExperts:
+      return esft.train_shared_experts;
+    default:
+      return esft.train_rest;
+  }
+}
+
+void require_match(const std::string& key, const std::string& pattern,
+                   const std::vector<nn::PublishedTensor>& tensors) {
+  const bool any = std::any_of(tensors.begin(), tensors.end(), [&](const auto& tensor) {
+    return nn::matches(pattern, tensor.name);
+  });
+  if (any) return;
+  std::string classes;
+  for (const WeightClass one : nn::weight_classes()) classes += " " + nn::class_name(one);
+  throw ConfigError(key + ": `" + pattern + "` matches none of the model's " +
+                    std::to_string(tensors.size()) + " tensors\nhint: classes are" + classes +
+                    "; or write the end of a name as q_proj, or a glob as model.layers.0.*");
+}
+
+/// The rates, from what was asked for.
+class Rates {
+ public:
+  explicit Rates(const config::RunConfig& config) : finetune_(config.finetune) {
+    if (finetune_.method == config::FinetuneMethod::kEsft && !finetune_.esft.experts.empty()) {
+      choice_ = config::read_expert_choice(finetune_.esft.experts, config.model);
+    }
+  }
+
+  [[nodiscard]] double of(const std::string& name) const {
+    if (choice_ && !esft_trains(finetune_.esft, *choice_, name)) return 0.0;
+    for (const std::string& pattern : finetune_.freeze) {
+      if (nn::matches(pattern, name)) return 0.0;
+    }
+    double rate = 1.0;
+    for (const auto& [pattern, factor] : finetune_.lr_multipliers) {
+      if (nn::matches(pattern, name)) rate = factor;
+    }
+    return rate;
+  }
+
+ private:
+  config::FinetuneConfig finetune_;
+  std::optional<config::ExpertChoice> choice_;
+};
+
+}  // namespace
+
+nn::TrainingRate training_rate(const config::RunConfig& config) {
+  const config::FinetuneConfig& finetune = config.finetune;
+  const bool asked = finetune.method != config::FinetuneMethod::kFull || !finetune.freeze.empty() ||
+                     !finetune.lr_multipliers.empty();
+  if (!asked) return nn::train_all();
+  const auto tensors = nn::published_tensors(config.model);
+  for (const auto& pattern : finetune.freeze) require_match("finetune.freeze", pattern, tensors);
+  for (const auto& [pattern, factor] : finetune.lr_multipliers) {
+    require_match("finetune.lr_multipliers", pattern, tensors);
+  }
+  const Rates rates(config);
+  const bool any = std::any_of(tensors.begin(), tensors.end(),
+                               [&](const auto& tensor) { return rates.of(tensor.name) > 0; });
+  if (!any) {
+    throw ConfigError("finetune.freeze: none of " + std::to_string(tensors.size()) +
+                      " tensors is left to train\nhint: freeze less");
+  }
+  return [rates](const std::string& name) { return rates.of(name); };
+}
+
+std::vector<TrainedClass> count_trained(const config::ModelConfig& model,
+                                        const nn::TrainingRate& rate) {
+  std::vector<TrainedClass> classes;
+  for (const WeightClass one : nn::weight_classes()) classes.push_back({one});
+  for (const nn::PublishedTensor& tensor : nn::published_tensors(model)) {
+    if (nn::is_correction_bias(tensor.name)) continue;
+    TrainedClass& counted = classes[static_cast<size_t>(nn::class_of(tensor.name))];
+    counted.total += tensor.numel();
+    const double multiple = rate(tensor.name);
+    if (multiple <= 0) continue;
+    counted.lowest_rate = counted.trained == 0 ? multiple : std::min(counted.lowest_rate, multiple);
+    counted.highest_rate = std::max(counted.highest_rate, multiple);
+    counted.trained += tensor.numel();
+  }
+  std::erase_if(classes, [](const TrainedClass& counted) { return counted.total == 0; });
+  return classes;
+}
+
+}  // namespace dsmoe::train
