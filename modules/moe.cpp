@@ -23,11 +23,14 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
   const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
   const at::Tensor shared_NM = shared_experts_ ? shared_experts_(u_NM) : at::Tensor();
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
-  at::Tensor y_NM = dispatcher.combine(experts_(arrived, plan->expert_offsets));
+  const at::Tensor expert_RM = experts_(arrived, plan->expert_offsets);
+  at::Tensor y_NM = dispatcher.combine(expert_RM);
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
+  const int64_t inward = arrived.rows_RM.requires_grad() ? 1 : 0;
+  const int64_t outward = expert_RM.requires_grad() ? 1 : 0;
   return {y_NM,
           {layer_, routing.scores_NE, routing.experts_NK, kept_NK, plan, routing.logits_NE,
-           routing.input_NM}};
+           routing.input_NM, 2 + inward + outward, 1 + inward}};
 }
 
 }  // namespace dsmoe::nn

@@ -18,6 +18,10 @@ struct RoutingRecord {
   std::shared_ptr<const parallel::DispatchPlan> plan;
   at::Tensor logits_NE{};  ///< the router's, in the autograd graph
   at::Tensor input_NM{};   ///< what the router saw, outside of the graph
+  /// How often a row, or a pair's gate weight, crosses: out and back in forward, and in backward
+  /// each way that a gradient takes. Frozen weights leave ways out.
+  int64_t row_crossings = 2;
+  int64_t pair_crossings = 1;
 };
 
 }  // namespace dsmoe::nn

@@ -7,11 +7,6 @@
 namespace dsmoe::train {
 namespace {
 
-/// A row crosses twice in a pass: dispatch and combine.
-constexpr int64_t kCrossings = 2;
-constexpr int64_t kForward = 1;
-constexpr int64_t kForwardAndBackward = 2;
-
 /// Values of a struct, one after the other, through one all-reduce.
 template <class T>
 void reduce_values(const std::vector<T*>& values, parallel::Communicator& world) {
@@ -70,9 +65,11 @@ StepStatistics::StepStatistics(const config::RunConfig& config)
   }
 }
 
-void StepStatistics::add_bytes(const parallel::DispatchPlan& plan, int64_t passes) {
-  bytes_bound_ += passes * kCrossings * plan.remote_rows * model_.hidden_size * element_bytes_;
-  metadata_bytes_ += plan.metadata_bytes + passes * plan.remote_pairs * weight_bytes_;
+void StepStatistics::add_bytes(const nn::RoutingRecord& record) {
+  const parallel::DispatchPlan& plan = *record.plan;
+  bytes_bound_ += record.row_crossings * plan.remote_rows * model_.hidden_size * element_bytes_;
+  metadata_bytes_ +=
+      plan.metadata_bytes + record.pair_crossings * plan.remote_pairs * weight_bytes_;
 }
 
 void StepStatistics::add(const nn::ModelOutput& output, const Objective& objective,
@@ -83,12 +80,12 @@ void StepStatistics::add(const nn::ModelOutput& output, const Objective& objecti
   tokens_ += valid_BT.defined() ? valid_BT.sum().item<int64_t>() : output.hidden_NM.size(0);
   for (size_t i = 0; i < output.routing.size(); ++i) {
     layers_[i].add(output.routing[i], batch, objective.balance_sums[i]);
-    add_bytes(*output.routing[i].plan, kForwardAndBackward);
+    add_bytes(output.routing[i]);
   }
 }
 
 void StepStatistics::add_counting_pass(const nn::ModelOutput& output) {
-  for (const nn::RoutingRecord& record : output.routing) add_bytes(*record.plan, kForward);
+  for (const nn::RoutingRecord& record : output.routing) add_bytes(record);
 }
 
 void StepStatistics::add_measured(int64_t forward_bytes, int64_t backward_bytes) {

@@ -36,7 +36,7 @@ class StepStatistics {
   void fill(StepReport& report, const GlobalCounts& counts) const;
 
  private:
-  void add_bytes(const parallel::DispatchPlan& plan, int64_t passes);
+  void add_bytes(const nn::RoutingRecord& record);
 
   config::ModelConfig model_;
   config::BalanceConfig balance_;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/errors.h"
 #include "modules/published_tensors.h"
 #include "parallel/local_communicator.h"
 #include "tests/modules/numeric.h"
@@ -137,6 +138,66 @@ TEST_CASE("two ranks hold half of the experts each, with the values of one rank"
   for (const auto& [name, count] : holders) CHECK(count == (is_routed_expert(name) ? 1 : 2));
   CHECK(parts[0].count("model.layers.2.mlp.experts.3.down_proj.weight") == 1);
   CHECK(parts[1].count("model.layers.2.mlp.experts.4.down_proj.weight") == 1);
+}
+
+/// Every second expert, and of the rest the norms.
+double some_rate(const std::string& name) {
+  if (name.find("norm") != std::string::npos) return 0.5;
+  const bool even =
+      name.find("experts.2.") != std::string::npos || name.find("experts.6.") != std::string::npos;
+  return even && name.find("shared") == std::string::npos ? 1.0 : 0.0;
+}
+
+TEST_CASE("only what is trained has gradients and masters, and lies together") {
+  const auto dtype = GENERATE(at::kFloat, at::kBFloat16);
+  CAPTURE(dtype);
+  parallel::LocalCommunicator ep("ep");
+  Model model(test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep);
+  ParameterStore store(model, dtype, some_rate);
+  int64_t dense = 0, expert = 0;
+  for (const StoredTensor& t : store.tensors()) {
+    CHECK(t.trains() == (some_rate(t.name) > 0));
+    if (!t.trains()) continue;
+    (t.group == ParameterGroup::kDense ? dense : expert) += t.numel;
+    store.gradients().state_view(t).add_(1.0);
+  }
+  CHECK(store.gradients().dense.numel() == dense);
+  CHECK(store.gradients().expert.numel() == expert);
+  CHECK(expert * 4 == store.weights().expert.numel());
+  CHECK(store.gradients().dense.eq(1.0).all().item<bool>());
+  CHECK(store.gradients().expert.eq(1.0).all().item<bool>());
+  CHECK(store.has_masters() == (dtype == at::kBFloat16));
+  if (store.has_masters()) CHECK(store.masters().expert.numel() == expert);
+  int64_t in_runs = 0;
+  for (const TrainedRun& run : store.runs()) in_runs += run.numel;
+  CHECK(in_runs == dense + expert);
+  CHECK_FALSE(store.trains_routers());
+  for (const auto& item : model->named_parameters()) {
+    const bool norm = item.key().find("norm") != std::string::npos;
+    const bool stack = item.key().find(".experts.") != std::string::npos;
+    CAPTURE(item.key());
+    CHECK(item.value().requires_grad() == (norm || stack));
+    CHECK(item.value().grad().defined() == (norm || stack));
+    if (stack) CHECK(item.value().grad().size(0) == 2);
+  }
+}
+
+TEST_CASE("nothing trained: no gradients, no masters, no runs") {
+  parallel::LocalCommunicator ep("ep");
+  Model model(test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep);
+  ParameterStore store(model, at::kBFloat16, train_nothing());
+  CHECK(store.gradients().dense.numel() + store.gradients().expert.numel() == 0);
+  CHECK_FALSE(store.has_masters());
+  CHECK(store.runs().empty());
+}
+
+TEST_CASE("half of a matrix that is one here cannot be frozen") {
+  parallel::LocalCommunicator ep("ep");
+  Model model(test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep);
+  const auto halves = [](const std::string& name) {
+    return name.find("gate_proj") == std::string::npos ? 1.0 : 0.0;
+  };
+  CHECK_THROWS_AS(ParameterStore(model, at::kFloat, halves), ConfigError);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "trainer/micro_batches.h"
 #include "trainer/session.h"
 #include "trainer/train_step.h"
+#include "trainer/trained_weights.h"
 
 namespace dsmoe::test {
 namespace {
@@ -102,7 +103,7 @@ config::RunConfig tiny_run() {
 
 TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches& batches,
                              parallel::Communicator& world) {
-  train::Session session(config, world, /*ranks_on_host=*/1);
+  train::Session session(config, world, /*ranks_on_host=*/1, train::training_rate(config));
   session.store.initialize(config.run.seed, config.model.initializer_range);
   if (batches.starved) starve(session.store, config.model.n_routed_experts);
   if (batches.biased) bias(session.store);
@@ -117,6 +118,7 @@ TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches&
   TinyGradients result;
   train::compute_gradients(context, micro, 1, 0, result.report);
   for (const nn::StoredTensor& t : session.store.tensors()) {
+    if (!t.trains()) continue;
     result.gradients[t.name] = session.store.gradients().state_view(t).clone();
   }
   return result;

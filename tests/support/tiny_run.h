@@ -26,7 +26,7 @@ struct TinyBatches {
 
 struct TinyGradients {
   train::StepReport report;
-  std::map<std::string, at::Tensor> gradients;  ///< of the tensors this rank holds, published names
+  std::map<std::string, at::Tensor> gradients;  ///< of what this rank trains, published names
 };
 
 /// One gradient of the tiny run on this world; tokens depend on the sequence number only.

@@ -209,6 +209,45 @@ Failures grouped_query_attention(parallel::Communicator& world) {
   return compare_layouts(world, config, {.documents = true}, kExact);
 }
 
+/// Only some experts are trained, so that some ranks have nothing to train in a layer.
+config::RunConfig few_experts() {
+  config::RunConfig config = tiny_run();
+  config.finetune.freeze = {"embeddings",
+                            "head",
+                            "attention",
+                            "router",
+                            "dense",
+                            "norms",
+                            "shared_experts",
+                            "*.layers.1.mlp.experts.[0-4].*",
+                            "*.layers.1.mlp.experts.6.down_proj*",
+                            "*.layers.2.mlp.experts.[1-7].*"};
+  return config;
+}
+
+/// What is trained has the gradient it has where everything is.
+void compare_to_full(Checks& checks, const TinyGradients& some) {
+  const TinyGradients all = oracle_of(tiny_run(), {});
+  checks.that(some.gradients.size() == 8 + 3, "eleven tensors are trained");
+  for (const auto& [name, gradient] : some.gradients) {
+    checks.that(gradient.equal(all.gradients.at(name)),
+                "gradient of " + name + " beside frozen ones");
+  }
+}
+
+Failures frozen_weights(parallel::Communicator& world) {
+  Failures failures = compare_layouts(world, few_experts(), {}, kExact);
+  Checks checks;
+  compare_to_full(checks, oracle_of(few_experts(), {}));
+  config::RunConfig config = tiny_run();
+  config.finetune.freeze = {"routed_experts", "router", "model.layers.[01].*"};
+  for (const Failures& more :
+       {checks.failures(), compare_layouts(world, config, {.padded = true}, kExact)}) {
+    failures.insert(failures.end(), more.begin(), more.end());
+  }
+  return failures;
+}
+
 const bool registered =
     register_rank_case("layout: any expert size and accumulation gives one rank's gradient",
                        any_layout) &&
@@ -224,6 +263,7 @@ const bool registered =
     register_rank_case("layout: V3's router", biased_sigmoid_router) &&
     register_rank_case("layout: jitter and forced balance", varied_routers) &&
     register_rank_case("layout: grouped-query attention", grouped_query_attention) &&
+    register_rank_case("layout: frozen weights, whole layers or single experts", frozen_weights) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 
 }  // namespace

@@ -91,6 +91,39 @@ TEST_CASE("after a step modules compute with the rounded masters") {
   CHECK_FALSE(Fixture(at::kFloat).store.has_masters());
 }
 
+TEST_CASE("each tensor moves at its multiple of the rate, frozen ones not at all") {
+  const auto dtype = GENERATE(at::kDouble, at::kBFloat16);
+  CAPTURE(dtype);
+  const auto rate = [](const std::string& name) {
+    if (name.find("experts.2.") != std::string::npos) return 0.25;
+    return name.find("self_attn") != std::string::npos ? 2.0 : 0.0;
+  };
+  parallel::LocalCommunicator ep("ep");
+  nn::Model model{test::tiny_model(), config::DropConfig{}, config::BatchConfig{}, ep};
+  nn::ParameterStore store(model, dtype, rate);
+  store.initialize(1, 0.3);
+  config::OptimizerConfig config;
+  Optimizer optimizer(config, store);
+  store.gradients().dense.copy_(test::random(store.gradients().dense.sizes(), 5));
+  store.gradients().expert.copy_(test::random(store.gradients().expert.sizes(), 6));
+  std::vector<at::Tensor> before;
+  for (const nn::StoredTensor& t : store.tensors()) before.push_back(store.precise(t).clone());
+  optimizer.step(0.01, 1.5);
+  for (size_t i = 0; i < before.size(); ++i) {
+    const nn::StoredTensor& t = store.tensors()[i];
+    CAPTURE(t.name);
+    if (!t.trains()) {
+      CHECK(store.precise(t).equal(before[i]));
+      continue;
+    }
+    Reference wanted(before[i]);
+    wanted.step(store.gradients().state_view(t) / 1.5, 1, 0.01 * rate(t.name),
+                t.decays ? config.weight_decay : 0.0, config);
+    CHECK(test::distance(store.precise(t), wanted.weight) < (dtype == at::kDouble ? 1e-14 : 1e-6));
+    CHECK(store.weights().view(t).equal(store.precise(t).to(dtype)));
+  }
+}
+
 TEST_CASE("the same step on one thread and on three") {
   const int before = at::get_num_threads();
   const auto run = [&](int threads) {
