@@ -16,6 +16,7 @@ struct LoraConfig {
   double alpha = 16.0;
   double dropout = 0.0;
   std::vector<std::string> target{"attention", "dense", "shared_experts", "routed_experts"};
+  std::string init_from;  ///< an adapter to begin from; empty: new ones
 
   bool operator==(const LoraConfig&) const = default;
 };

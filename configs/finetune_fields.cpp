@@ -18,6 +18,8 @@ Row<FinetuneConfig> lora_row() {
            .why = "against overfitting; 0 where routed experts are among the targets, as in peft"}),
       row("target", &LoraConfig::target, text_list(),
           {.meaning = std::string("matrices that get an adapter: ") + kPatterns}),
+      row("init_from", &LoraConfig::init_from, optional_text(),
+          {.meaning = "an adapter's directory or step to begin from; null: new adapters"}),
   };
   return row("lora", &FinetuneConfig::lora, map_of(rows), {.meaning = "method lora"});
 }

@@ -171,6 +171,10 @@ void check_finetune(const RunConfig& config, ErrorList& errors) {
           errors);
   require(finetune.method != FinetuneMethod::kLora || !finetune.lora.target.empty(),
           "finetune.lora.target is empty: no matrix would get an adapter", errors);
+  require(finetune.method != FinetuneMethod::kLora || finetune.freeze.empty(),
+          "finetune.freeze: with finetune.method (lora) all weights are frozen already; leave "
+          "matrices out of finetune.lora.target instead",
+          errors);
   require(finetune.method != FinetuneMethod::kEsft || config.model.num_moe_layers() > 0,
           "finetune.method (esft) trains routed experts: model has none", errors);
 }

@@ -133,10 +133,9 @@ ActivationGradient activate_backward(const at::Tensor& dout_PF, const at::Tensor
 /// The gradients of a stack's trained experts.
 class StackGradient {
  public:
-  StackGradient(bool trains, const at::Tensor& stack, std::vector<int64_t> slots)
-      : slots_(std::move(slots)) {
+  StackGradient(const at::Tensor& stack, const std::vector<int64_t>& slots) : slots_(slots) {
     const bool any = std::any_of(slots_.begin(), slots_.end(), [](int64_t s) { return s >= 0; });
-    if (trains && any) gradient_ = gradient_of(stack);
+    if (stack.requires_grad() && any) gradient_ = gradient_of(stack);
   }
 
   [[nodiscard]] bool trains(int64_t expert) const {
@@ -160,38 +159,94 @@ std::vector<int64_t> all_slots(int64_t count) {
   return slots;
 }
 
+/// The matrices of one kind of all experts, and the adapters beside them.
+class Stack {
+ public:
+  Stack(const at::Tensor& weight, const Adapter& adapter)
+      : weight_(weight.detach()), adapter_(adapter) {
+    if (!adapter_.defined()) return;
+    adapter_.a = adapter.a.detach();
+    adapter_.b = adapter.b.detach();
+  }
+
+  /// y = x W^T + scale (x A^T) B^T, of one expert.
+  void multiply(at::Tensor& y, const at::Tensor& x, int64_t expert) const {
+    at::mm_out(y, x, weight_[expert].t());
+    if (!adapter_.defined()) return;
+    y.addmm_(at::mm(x, adapter_.a[expert].t()), adapter_.b[expert].t(), 1, adapter_.scale);
+  }
+
+  /// dx, from dy.
+  void turn_back(at::Tensor& dx, const at::Tensor& dy, int64_t expert) const {
+    at::mm_out(dx, dy, weight_[expert]);
+    if (!adapter_.defined()) return;
+    dx.addmm_(at::mm(dy, adapter_.b[expert]), adapter_.a[expert], 1, adapter_.scale);
+  }
+
+  /// The adapter's gradients, into those of its matrices.
+  void add_adapter_gradient(const Adapter& gradient, const at::Tensor& dy, const at::Tensor& x,
+                            int64_t expert) const {
+    if (!gradient.defined()) return;
+    const at::Tensor scaled = dy * adapter_.scale;
+    add_weight_gradient(gradient.b[expert], scaled, at::mm(x, adapter_.a[expert].t()));
+    add_weight_gradient(gradient.a[expert], at::mm(scaled, adapter_.b[expert]), x);
+  }
+
+ private:
+  at::Tensor weight_;
+  Adapter adapter_;
+};
+
+/// Where the gradients of an adapter's matrices are added.
+Adapter gradients_of(const Adapter& adapter) {
+  if (!adapter.defined() || !adapter.a.requires_grad()) return {};
+  return {gradient_of(adapter.a), gradient_of(adapter.b), adapter.scale};
+}
+
+/// What the layer's two products are made of.
+struct ExpertWeights : torch::CustomClassHolder {
+  at::Tensor gate_up, down;
+  Adapter gate_up_adapter, down_adapter;
+  std::vector<int64_t> gate_up_slots, down_slots;
+};
+using ExpertWeightsPtr = c10::intrusive_ptr<ExpertWeights>;
+
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
+  /// anchor: a matrix that requires a gradient where any does, so that the graph has this node.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RM,
-                            const at::Tensor& weights_P, const at::Tensor& gate_up,
-                            const at::Tensor& down, const at::Tensor& pair_rows_P,
-                            const std::vector<int64_t>& offsets,
-                            const std::vector<int64_t>& gate_up_slots,
-                            const std::vector<int64_t>& down_slots) {
-    at::Tensor h_PX = at::empty({offsets.back(), gate_up.size(1)}, rows_RM.options());
+                            const at::Tensor& weights_P, const at::Tensor& anchor,
+                            const ExpertWeightsPtr& experts, const at::Tensor& pair_rows_P,
+                            const std::vector<int64_t>& offsets) {
+    static_cast<void>(anchor);
+    at::Tensor h_PX = at::empty({offsets.back(), experts->gate_up.size(1)}, rows_RM.options());
     at::Tensor y_PM = at::empty({offsets.back(), rows_RM.size(1)}, rows_RM.options());
+    const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
+    const Stack down(experts->down, experts->down_adapter);
     // Threads of a parallel loop record graphs unless what they read is detached.
-    for_experts(slices(offsets), [&, rows = rows_RM.detach(), gate_up = gate_up.detach(),
-                                  down = down.detach(), weights = weights_P.detach()](Slice s) {
-      at::Tensor h = s.of(h_PX), y = s.of(y_PM);
-      at::mm_out(h, rows.index_select(0, s.of(pair_rows_P)), gate_up[s.expert].t());
-      at::mm_out(y, activate(h, s.of(weights)), down[s.expert].t());
-    });
-    ctx->save_for_backward({rows_RM, weights_P, gate_up, down, pair_rows_P, h_PX});
+    for_experts(slices(offsets),
+                [&, rows = rows_RM.detach(), weights = weights_P.detach()](Slice s) {
+                  at::Tensor h = s.of(h_PX), y = s.of(y_PM);
+                  gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
+                  down.multiply(y, activate(h, s.of(weights)), s.expert);
+                });
+    ctx->save_for_backward({rows_RM, weights_P, pair_rows_P, h_PX});
+    ctx->saved_data["experts"] = c10::IValue::make_capsule(experts);
     ctx->saved_data["offsets"] = offsets;
-    ctx->saved_data["gate_up_slots"] = gate_up_slots;
-    ctx->saved_data["down_slots"] = down_slots;
     return sum_pairs(y_PM, pair_rows_P, rows_RM.size(0));
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor rows_RM = saved[0].detach(), weights_P = saved[1].detach();
-    const at::Tensor gate_up = saved[2].detach(), down = saved[3].detach();
-    const at::Tensor &pair_rows_P = saved[4], &h_PX = saved[5];
-    const StackGradient gate_up_gradient(ctx->needs_input_grad(2), saved[2],
-                                         ctx->saved_data["gate_up_slots"].toIntVector());
-    const StackGradient down_gradient(ctx->needs_input_grad(3), saved[3],
-                                      ctx->saved_data["down_slots"].toIntVector());
+    const at::Tensor &pair_rows_P = saved[2], &h_PX = saved[3];
+    const auto experts =
+        c10::static_intrusive_pointer_cast<ExpertWeights>(ctx->saved_data["experts"].toCapsule());
+    const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
+    const Stack down(experts->down, experts->down_adapter);
+    const StackGradient gate_up_gradient(experts->gate_up, experts->gate_up_slots);
+    const StackGradient down_gradient(experts->down, experts->down_slots);
+    const Adapter gate_up_lora = gradients_of(experts->gate_up_adapter);
+    const Adapter down_lora = gradients_of(experts->down_adapter);
     const bool needs_dx = ctx->needs_input_grad(0);
     const at::Tensor dout_RM = grads[0].contiguous();
     at::Tensor dx_PM = at::empty({needs_dx ? h_PX.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
@@ -199,19 +254,24 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     for_experts(slices(ctx->saved_data["offsets"].toIntVector()), [&](Slice s) {
       const at::Tensor index = s.of(pair_rows_P);
       const at::Tensor dy = dout_RM.index_select(0, index);
-      const auto [dh, activation] = activate_backward(at::mm(dy, down[s.expert]), s.of(h_PX),
-                                                      s.of(weights_P), s.of(dweights_P));
+      at::Tensor dactivation = at::empty({s.count, h_PX.size(1) / 2}, h_PX.options());
+      down.turn_back(dactivation, dy, s.expert);
+      const auto [dh, activation] =
+          activate_backward(dactivation, s.of(h_PX), s.of(weights_P), s.of(dweights_P));
       down_gradient.add(s.expert, dy, activation);
-      if (gate_up_gradient.trains(s.expert)) {
-        gate_up_gradient.add(s.expert, dh, rows_RM.index_select(0, index));
+      down.add_adapter_gradient(down_lora, dy, activation, s.expert);
+      if (gate_up_gradient.trains(s.expert) || gate_up_lora.defined()) {
+        const at::Tensor x = rows_RM.index_select(0, index);
+        gate_up_gradient.add(s.expert, dh, x);
+        gate_up.add_adapter_gradient(gate_up_lora, dh, x, s.expert);
       }
       if (!needs_dx) return;
       at::Tensor dx = s.of(dx_PM);
-      at::mm_out(dx, dh, gate_up[s.expert]);
+      gate_up.turn_back(dx, dh, s.expert);
     });
     at::Tensor dx_RM;
     if (needs_dx) dx_RM = sum_pairs(dx_PM, pair_rows_P, rows_RM.size(0));
-    return {dx_RM, dweights_P, {}, {}, {}, {}, {}, {}};
+    return {dx_RM, dweights_P, {}, {}, {}, {}};
   }
 };
 
@@ -260,7 +320,23 @@ ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64
       down_slots_(all_slots(count)) {}
 
 void ExpertsImpl::set_trained(const std::string& name, const std::vector<int64_t>& slots) {
-  (name == "gate_up_proj" ? gate_up_slots_ : down_slots_) = slots;
+  if (name == "gate_up_proj") gate_up_slots_ = slots;
+  if (name == "down_proj") down_slots_ = slots;
+}
+
+void ExpertsImpl::adapt(const std::string& name, int64_t rank, double scale) {
+  const bool is_down = name == "down_proj";
+  const at::Tensor& stack = is_down ? down_proj_ : gate_up_proj_;
+  (is_down ? down_adapter_ : gate_up_adapter_) =
+      register_adapter(*this, name + "_", {stack.size(0), rank, stack.size(2)},
+                       {stack.size(0), stack.size(1), rank}, scale);
+}
+
+at::Tensor ExpertsImpl::anchor() const {
+  for (const at::Tensor& one : {gate_up_proj_, down_proj_, gate_up_adapter_.a, down_adapter_.a}) {
+    if (one.defined() && one.requires_grad()) return one;
+  }
+  return gate_up_proj_;
 }
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
@@ -268,8 +344,15 @@ at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
   const bool compiles = in.rows_RM.scalar_type() == at::kBFloat16 && offsets.back() > 0;
   const Pairs pairs =
       compiles ? fill_up(in, offsets) : Pairs{in.weights_P, in.pair_rows_P, offsets};
-  return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, gate_up_proj_, down_proj_,
-                                pairs.pair_rows_P, pairs.offsets, gate_up_slots_, down_slots_);
+  const auto experts = c10::make_intrusive<ExpertWeights>();
+  experts->gate_up = gate_up_proj_;
+  experts->down = down_proj_;
+  experts->gate_up_adapter = gate_up_adapter_;
+  experts->down_adapter = down_adapter_;
+  experts->gate_up_slots = gate_up_slots_;
+  experts->down_slots = down_slots_;
+  return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, anchor(), experts, pairs.pair_rows_P,
+                                pairs.offsets);
 }
 
 }  // namespace dsmoe::nn

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/model_config.h"
+#include "modules/adapter.h"
 #include "parallel/dispatcher.h"
 
 namespace dsmoe::nn {
@@ -28,13 +29,21 @@ class ExpertsImpl final : public torch::nn::Module {
 
   /// Trains only some experts of the stack `name` (gate_up_proj or down_proj): slots[i] is the
   /// place of expert i's gradient in the stack's, which then holds the trained ones alone; -1:
-  /// frozen. Without it all are trained.
+  /// frozen. Without it all are trained. An adapter's stacks are trained as a whole: nothing to do.
   void set_trained(const std::string& name, const std::vector<int64_t>& slots);
 
+  /// Adds an adapter to each expert of the stack `name`, gate_up_proj as one matrix [2F, M].
+  void adapt(const std::string& name, int64_t rank, double scale);
+
  private:
+  /// A matrix that requires a gradient, if one does.
+  [[nodiscard]] at::Tensor anchor() const;
+
   int64_t first_;
   at::Tensor gate_up_proj_;
   at::Tensor down_proj_;
+  Adapter gate_up_adapter_;
+  Adapter down_adapter_;
   std::vector<int64_t> gate_up_slots_;
   std::vector<int64_t> down_slots_;
 };

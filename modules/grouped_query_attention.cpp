@@ -2,14 +2,13 @@
 
 #include "modules/causal_attention.h"
 #include "modules/continuation.h"
-#include "modules/linear.h"
 
 namespace dsmoe::nn {
 
 GroupedQueryAttentionImpl::GroupedQueryAttentionImpl(const config::ModelConfig& config)
     : config_(config) {
   const auto weight = [&](const char* name, int64_t out, int64_t in) {
-    return register_parameter(name, at::empty({out, in}));
+    return register_module(name, LinearLayer(out, in));
   };
   const int64_t heads = config.num_attention_heads;
   const int64_t groups = config.key_value_heads();
@@ -34,10 +33,10 @@ at::Tensor GroupedQueryAttentionImpl::attend_fresh(const at::Tensor& query_NX,
 at::Tensor GroupedQueryAttentionImpl::forward(const at::Tensor& h_NM, const Segments& segments,
                                               const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const at::Tensor query_NX = nn::linear(h_NM, q_proj_);                                 // (1)
-  const at::Tensor key_NX = nn::linear(h_NM, k_proj_);                                   // (2)
-  const at::Tensor value_NX = nn::linear(h_NM, v_proj_);                                 // (3)
-  return nn::linear(attend_fresh(query_NX, key_NX, value_NX, segments, rope), o_proj_);  // (8)
+  const at::Tensor query_NX = q_proj_(h_NM);                                 // (1)
+  const at::Tensor key_NX = k_proj_(h_NM);                                   // (2)
+  const at::Tensor value_NX = v_proj_(h_NM);                                 // (3)
+  return o_proj_(attend_fresh(query_NX, key_NX, value_NX, segments, rope));  // (8)
 }
 
 at::Tensor GroupedQueryAttentionImpl::attend_cached(const at::Tensor& query_NX,
@@ -60,14 +59,14 @@ at::Tensor GroupedQueryAttentionImpl::extend(const at::Tensor& h_NM, int64_t lay
                                              std::span<const Continuation> parts,
                                              const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const at::Tensor query_NX = nn::linear(h_NM, q_proj_);
-  const at::Tensor key_NX = nn::linear(h_NM, k_proj_);
-  const at::Tensor value_NX = nn::linear(h_NM, v_proj_);
+  const at::Tensor query_NX = q_proj_(h_NM);
+  const at::Tensor key_NX = k_proj_(h_NM);
+  const at::Tensor value_NX = v_proj_(h_NM);
   const RopeTable angles = angles_of(parts, rope);
   const auto cached =
       remember(at::cat({rotate_tails(key_NX, angles, config_), value_NX}, 1), layer, parts);
   if (all_begin(parts)) {
-    return nn::linear(attend_fresh(query_NX, key_NX, value_NX, segments_of(parts), rope), o_proj_);
+    return o_proj_(attend_fresh(query_NX, key_NX, value_NX, segments_of(parts), rope));
   }
   const at::Tensor turned_NX = rotate_tails(query_NX, angles, config_);
   std::vector<at::Tensor> rows;
@@ -76,7 +75,7 @@ at::Tensor GroupedQueryAttentionImpl::extend(const at::Tensor& h_NM, int64_t lay
     rows.push_back(attend_cached(turned_NX.narrow(0, row, sequence.rows), sequence));
     row += sequence.rows;
   }
-  return nn::linear(at::cat(rows).to(h_NM.scalar_type()), o_proj_);
+  return o_proj_(at::cat(rows).to(h_NM.scalar_type()));
 }
 
 }  // namespace dsmoe::nn

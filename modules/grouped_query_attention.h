@@ -2,6 +2,7 @@
 
 #include "modules/attention.h"
 #include "modules/cached_attention.h"
+#include "modules/linear_layer.h"
 
 namespace dsmoe::nn {
 
@@ -25,7 +26,7 @@ class GroupedQueryAttentionImpl final : public Attention {
   at::Tensor attend_cached(const at::Tensor& query_NX, const CachedSequence& sequence);
 
   config::ModelConfig config_;
-  at::Tensor q_proj_, k_proj_, v_proj_, o_proj_;
+  LinearLayer q_proj_{nullptr}, k_proj_{nullptr}, v_proj_{nullptr}, o_proj_{nullptr};
 };
 
 }  // namespace dsmoe::nn

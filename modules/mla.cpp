@@ -3,7 +3,6 @@
 #include "modules/absorbed_attention.h"
 #include "modules/causal_attention.h"
 #include "modules/continuation.h"
-#include "modules/linear.h"
 
 namespace dsmoe::nn {
 
@@ -11,7 +10,7 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
     : config_(config) {
   const int64_t width = config.num_attention_heads * config.qk_head_dim();
   const auto weight = [&](const char* name, int64_t out, int64_t in) {
-    return register_parameter(name, at::empty({out, in}));
+    return register_module(name, LinearLayer(out, in));
   };
   if (config.q_lora_rank) {
     q_a_proj_ = weight("q_a_proj", *config.q_lora_rank, config.hidden_size);
@@ -32,42 +31,41 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM) {
-  if (!config_.q_lora_rank) return nn::linear(h_NM, q_proj_);
-  const at::Tensor latent_NQ = nn::linear(h_NM, q_a_proj_);  // (12)
-  return nn::linear(q_a_layernorm_(latent_NQ), q_b_proj_);   // (13)
+  if (!config_.q_lora_rank) return q_proj_(h_NM);
+  const at::Tensor latent_NQ = q_a_proj_(h_NM);  // (12)
+  return q_b_proj_(q_a_layernorm_(latent_NQ));   // (13)
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, const Segments& segments,
                                                  const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
-                        .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
+  const auto down = kv_a_proj_with_mqa_(h_NM).split_with_sizes(
+      {config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor& latent_NC = down[0];  // (9)
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
-  const at::Tensor kv_NX = nn::linear(kv_a_layernorm_(latent_NC), kv_b_proj_);
+  const at::Tensor kv_NX = kv_b_proj_(kv_a_layernorm_(latent_NC));
   const at::Tensor out_NX = causal_attention(query(h_NM), kv_NX, down[1], segments, rope, config_);
-  return nn::linear(out_NX, o_proj_);  // (19)
+  return o_proj_(out_NX);  // (19)
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t layer,
                                                 std::span<const Continuation> parts,
                                                 const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const auto down = nn::linear(h_NM, kv_a_proj_with_mqa_)
-                        .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
+  const auto down = kv_a_proj_with_mqa_(h_NM).split_with_sizes(
+      {config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor latent_NC = kv_a_layernorm_(down[0].contiguous());
   const RopeTable angles = angles_of(parts, rope);
   const auto cached = remember(
       at::cat({latent_NC, rotate(down[1], angles.cos_TR, angles.sin_TR)}, 1), layer, parts);
   const at::Tensor query_NX = query(h_NM);
   if (all_begin(parts)) {
-    const at::Tensor kv_NX = nn::linear(latent_NC, kv_b_proj_);
-    return nn::linear(causal_attention(query_NX, kv_NX, down[1], segments_of(parts), rope, config_),
-                      o_proj_);
+    const at::Tensor kv_NX = kv_b_proj_(latent_NC);
+    return o_proj_(causal_attention(query_NX, kv_NX, down[1], segments_of(parts), rope, config_));
   }
   const at::Tensor turned_NX = rotate_tails(query_NX, angles, config_);
-  return nn::linear(absorbed_attention(turned_NX, cached, kv_b_proj_, config_), o_proj_);
+  return o_proj_(absorbed_attention(turned_NX, cached, kv_b_proj_->weight(), config_));
 }
 
 }  // namespace dsmoe::nn

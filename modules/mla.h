@@ -3,6 +3,7 @@
 #include <torch/nn/pimpl.h>
 
 #include "modules/attention.h"
+#include "modules/linear_layer.h"
 #include "modules/rms_norm.h"
 
 namespace dsmoe::nn {
@@ -23,7 +24,8 @@ class MultiHeadLatentAttentionImpl final : public Attention {
   at::Tensor query(const at::Tensor& h_NM);
 
   config::ModelConfig config_;
-  at::Tensor q_proj_, q_a_proj_, q_b_proj_, kv_a_proj_with_mqa_, kv_b_proj_, o_proj_;
+  LinearLayer q_proj_{nullptr}, q_a_proj_{nullptr}, q_b_proj_{nullptr};
+  LinearLayer kv_a_proj_with_mqa_{nullptr}, kv_b_proj_{nullptr}, o_proj_{nullptr};
   RmsNorm q_a_layernorm_{nullptr};
   RmsNorm kv_a_layernorm_{nullptr};
 };

@@ -1,5 +1,6 @@
 #include "modules/model.h"
 
+#include "modules/add_adapters.h"
 #include "modules/cross_entropy.h"
 #include "modules/embedding.h"
 #include "modules/linear.h"
@@ -20,6 +21,10 @@ ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig
   }
   register_module("layers", layers);
   norm_ = register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
+}
+
+void ModelImpl::add_adapters(const AdapterPlan& plan) {
+  nn::add_adapters(*this, plan, config_.n_routed_experts);
 }
 
 void ModelImpl::set_trained_experts(const std::string& path, const std::vector<int64_t>& slots) {

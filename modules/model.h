@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "modules/adapter.h"
 #include "modules/block.h"
 
 namespace dsmoe::nn {
@@ -52,6 +53,10 @@ class ModelImpl final : public torch::nn::Module {
     return config_.n_routed_experts / context_.ep.size();
   }
   [[nodiscard]] int64_t expert_rank() const { return context_.ep.rank(); }
+  /// Puts adapters beside the matrices that the plan names; of a stack of experts beside all or
+  /// none. Before a ParameterStore takes the parameters over. Matrices that take none (embeddings,
+  /// head, router) are passed over; throws c10::Error where a stack is named in part.
+  void add_adapters(const AdapterPlan& plan);
   /// Which experts of the stack at `path` (as named_parameters() tells it) are trained; see
   /// ExpertsImpl::set_trained.
   void set_trained_experts(const std::string& path, const std::vector<int64_t>& slots);

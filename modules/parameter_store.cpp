@@ -1,6 +1,7 @@
 #include "modules/parameter_store.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "configs/errors.h"
 #include "modules/weight_class.h"
@@ -208,6 +209,20 @@ void ParameterStore::initialize(int64_t seed, double std) {
     }
   }
   for (const StoredBuffer& buffer : buffers_) buffer.values.zero_();
+  publish();
+}
+
+void ParameterStore::initialize_adapters(int64_t seed) {
+  for (const StoredTensor& tensor : tensors_) {
+    if (!is_adapter(tensor.name)) continue;
+    at::Tensor values = precise(tensor);
+    if (tensor.name.find(".lora_B.") != std::string::npos) {
+      values.zero_();
+    } else {
+      const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.shape[1]));
+      values.uniform_(-bound, bound, at::detail::createCPUGenerator(hash_name(seed, tensor.name)));
+    }
+  }
   publish();
 }
 

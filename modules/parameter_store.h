@@ -106,6 +106,10 @@ class ParameterStore {
   /// generator of its own, seeded by (seed, its name): the same values on any layout.
   void initialize(int64_t seed, double std);
 
+  /// Fills adapters as peft does: A uniform within 1 / sqrt(width of the input), B zero; seeded as
+  /// above.
+  void initialize_adapters(int64_t seed);
+
  private:
   struct Placement;
   void add_tensors(const Placement& placement, const TrainingRate& rate, int64_t first_expert);

@@ -2,7 +2,6 @@
 
 #include "modules/dispatch_type.h"
 #include "modules/kernels/kernel_table.h"
-#include "modules/linear.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -52,11 +51,11 @@ at::Tensor swiglu(const at::Tensor& h_NX) { return SwigluFunction::apply(h_NX); 
 
 SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size)
     : gate_up_proj_(
-          register_parameter("gate_up_proj", at::empty({2 * intermediate_size, hidden_size}))),
-      down_proj_(register_parameter("down_proj", at::empty({hidden_size, intermediate_size}))) {}
+          register_module("gate_up_proj", LinearLayer(2 * intermediate_size, hidden_size))),
+      down_proj_(register_module("down_proj", LinearLayer(hidden_size, intermediate_size))) {}
 
 at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM) {
-  return nn::linear(swiglu(nn::linear(x_NM, gate_up_proj_)), down_proj_);
+  return down_proj_(swiglu(gate_up_proj_(x_NM)));
 }
 
 }  // namespace dsmoe::nn

@@ -3,6 +3,8 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "modules/linear_layer.h"
+
 namespace dsmoe::nn {
 
 /// silu(gate) * up, for h = [gate | up]. h_NX with X = 2F; returns [N, F]. Local, differentiable.
@@ -16,8 +18,8 @@ class SwigluMlpImpl final : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x_NM);
 
  private:
-  at::Tensor gate_up_proj_;
-  at::Tensor down_proj_;
+  LinearLayer gate_up_proj_{nullptr};
+  LinearLayer down_proj_{nullptr};
 };
 TORCH_MODULE(SwigluMlp);
 

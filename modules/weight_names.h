@@ -15,7 +15,8 @@ struct PublishedSlice {
 
 /// The published tensors inside the parameter at `path` (as named_parameters() tells it) of the
 /// given shape. Stacked parameters are cut: gate_up_proj into gate_proj and up_proj, experts into
-/// one tensor an expert, numbered from `first_expert`.
+/// one tensor an expert, numbered from `first_expert`. An adapter's matrices have peft's names, an
+/// expert's as if it were a module of its own.
 [[nodiscard]] std::vector<PublishedSlice> published_slices(const std::string& path,
                                                            const std::vector<int64_t>& shape,
                                                            int64_t first_expert);

@@ -8,6 +8,7 @@
 #include "configs/resolve.h"
 #include "trainer/atomic_file.h"
 #include "trainer/checkpoint_directory.h"
+#include "trainer/lora.h"
 #include "trainer/manifest.h"
 #include "trainer/model_directory.h"
 #include "trainer/optimizer_files.h"
@@ -103,8 +104,14 @@ std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& 
   const std::string staging = checkpoints + "/" + step_directory_name(state.step) + ".tmp";
   if (first) make_staging_directory(checkpoints, state.step);
   run.world.barrier();
-  save_model_directory(staging + "/model", run.config.model, run.store,
-                       compute_dtype(run.config.run.precision), tokenizer, run.topology, run.world);
+  if (uses_lora(run.config)) {
+    save_adapter_directory(staging + "/adapter", run.config, run.base, run.store, run.topology,
+                           run.world);
+  } else {
+    save_model_directory(staging + "/model", run.config.model, run.store,
+                         compute_dtype(run.config.run.precision), tokenizer, run.topology,
+                         run.world);
+  }
   if (run.topology.replica() == 0) write_optimizer(staging, run);
   run.world.barrier();
   const std::string final = checkpoints + "/" + step_directory_name(state.step);
@@ -148,7 +155,11 @@ void check_same_run(const std::string& step_directory, const config::RunConfig& 
 
 RunState load_checkpoint(const std::string& step_directory, const Checkpointed& run) {
   const at::NoGradGuard no_grad;
-  load_model_directory(step_directory + "/model", run.config.model, run.store);
+  if (uses_lora(run.config)) {
+    load_adapter_directory(step_directory + "/adapter", run.config, run.base, run.store);
+  } else {
+    load_model_directory(step_directory + "/model", run.config.model, run.store);
+  }
   read_optimizer(step_directory, run);
   run.store.publish();
   const std::string path = step_directory + "/state.json";

@@ -9,6 +9,7 @@
 #include "modules/parameter_store.h"
 #include "parallel/communicator.h"
 #include "parallel/topology.h"
+#include "trainer/adapter_directory.h"
 #include "trainer/optimizer.h"
 #include "trainer/run_state.h"
 
@@ -21,11 +22,13 @@ struct Checkpointed {
   Optimizer& optimizer;
   const parallel::Topology& topology;
   parallel::Communicator& world;
+  AdapterBase base{};  ///< of a run that trains adapters
 };
 
-/// Writes checkpoints/step-N: model/, optimizer/, config.yaml, state.json and, last, manifest.json,
-/// in a staging directory that is then renamed; `latest` follows, then old steps are pruned. A
-/// crash anywhere leaves the previous checkpoint. Collective over world. Returns the directory.
+/// Writes checkpoints/step-N: model/ (adapter/ where adapters are trained), optimizer/,
+/// config.yaml, state.json and, last, manifest.json, in a staging directory that is then renamed;
+/// `latest` follows, then old steps are pruned. A crash anywhere leaves the previous checkpoint.
+/// Collective over world. Returns the directory.
 std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& run,
                             const RunState& state, const data::Tokenizer& tokenizer);
 
@@ -41,7 +44,8 @@ std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& 
 /// run.allow_change names them.
 void check_same_run(const std::string& step_directory, const config::RunConfig& config);
 
-/// Restores weights, masters, moments and Adam's t from a step directory, whatever layout wrote it.
+/// Restores weights (of adapters alone where they are trained: the rest is model.init_from's),
+/// masters, moments and Adam's t from a step directory, whatever layout wrote it.
 /// Returns the run's state. Local; throws CheckpointError.
 [[nodiscard]] RunState load_checkpoint(const std::string& step_directory, const Checkpointed& run);
 

@@ -14,6 +14,7 @@
 #include "trainer/atomic_file.h"
 #include "trainer/manifest.h"
 #include "trainer/model_directory.h"
+#include "trainer/model_place.h"
 #include "trainer/optimizer_files.h"
 #include "trainer/published_weights.h"
 #include "trainer/safetensors_writer.h"
@@ -49,6 +50,8 @@ class Source {
     masters_ = OptimizerFiles::open(step_directory);
   }
 
+  void add_adapter(std::optional<PeftAdapter> adapter) { adapter_ = std::move(adapter); }
+
   [[nodiscard]] const PublishedWeights& weights() const { return weights_; }
 
   /// As PublishedWeights::read_elements, converted to `dtype`.
@@ -59,12 +62,28 @@ class Source {
     const at::Tensor values = master == nullptr
                                   ? weights_.read_elements(name, begin, count)
                                   : master->read_elements(kMaster + name, begin, begin + count);
-    return values.to(dtype);
+    const at::Tensor delta = delta_of(name);
+    if (!delta.defined()) return values.to(dtype);
+    return (values.to(at::kDouble) + delta.narrow(0, begin, count)).to(dtype);
   }
 
  private:
+  /// What the adapter adds to a tensor, flat; kept for the next piece of the same tensor.
+  [[nodiscard]] at::Tensor delta_of(const std::string& name) const {
+    if (!adapter_) return {};
+    if (delta_name_ != name) {
+      delta_ = adapter_->delta(name);
+      if (delta_.defined()) delta_ = delta_.flatten();
+      delta_name_ = name;
+    }
+    return delta_;
+  }
+
   PublishedWeights weights_;
   OptimizerFiles masters_;
+  std::optional<PeftAdapter> adapter_;
+  mutable std::string delta_name_;
+  mutable at::Tensor delta_;
 };
 
 c10::ScalarType target_type(const nn::PublishedTensor& tensor, const PublishedWeights& weights,
@@ -170,13 +189,15 @@ ExportSummary write_shards(const std::vector<Shard>& shards, const Source& sourc
 }  // namespace
 
 ExportSummary export_model(const ExportOptions& options, const ExportProgress& progress) {
-  const std::string from = config::find_model_directory(options.from);
+  const ModelPlace place = find_model_place(options.from, options.base);
+  const std::string& from = place.directory;
   verify_model_directory(from);
   std::vector<std::string> notices;
   const config::ModelConfig model = config::read_model_directory(from, notices);
   Source source(from);
   const auto step = step_directory_of(from);
   if (step && options.dtype == at::kFloat) source.add_masters(*step);
+  source.add_adapter(open_adapter(place, model));
   source.weights().check(model);
   check_target(options.to);
   const auto shards = plan_shards(model, source.weights(), options);

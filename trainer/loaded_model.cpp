@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "configs/init_from.h"
 #include "configs/resolve.h"
 #include "data/missing_tokenizer.h"
+#include "trainer/adapter_directory.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
 #include "trainer/check_tokenizer.h"
 #include "trainer/model_directory.h"
+#include "trainer/model_place.h"
 
 namespace dsmoe::train {
 namespace {
@@ -46,7 +47,8 @@ config::Precision precision_of(const std::string& name) {
 
 std::vector<Argument> OpenOptions::arguments(const std::vector<Argument>& others) {
   std::vector<Argument> all{
-      {"--model", &model, "Hugging Face or step directory", /*required=*/true},
+      {"--model", &model, "Hugging Face, step or adapter directory", /*required=*/true},
+      {"--base", &base, "the weights that an adapter belongs to; else where it says itself"},
       {.name = "--precision",
        .target = &precision,
        .help = "fp32, bf16 (half the memory) or fp64",
@@ -58,22 +60,27 @@ std::vector<Argument> OpenOptions::arguments(const std::vector<Argument>& others
 LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
   LoadedModel loaded;
   config::RunConfig config;
+  ModelPlace place;
   std::vector<std::string> notices;
   agree(context.world, [&] {
-    loaded.directory = config::find_model_directory(options.model);
+    place = find_model_place(options.model, options.base);
+    loaded.directory = place.directory;
     if (context.first()) verify_model_directory(loaded.directory);
     config = config_of_directory(loaded.directory, context.world.size(), notices);
     config.run.precision = precision_of(options.precision);
     loaded.tokenizer = tokenizer_of(loaded.directory, config.model);
     check_vocabulary(*loaded.tokenizer, config.model);
-    loaded.window = window_of(loaded.directory, config.model);
+    loaded.window = window_of(place.named(), config.model);
   });
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session =
       std::make_unique<Session>(config, context.world, context.ranks_on_host,
                                 options.gradients ? nn::train_all() : nn::train_nothing());
-  agree(context.world,
-        [&] { load_model_directory(loaded.directory, config.model, loaded.session->store); });
+  agree(context.world, [&] {
+    load_model_directory(loaded.directory, config.model, loaded.session->store);
+    const auto adapter = open_adapter(place, config.model);
+    if (adapter) merge_adapter(*adapter, loaded.session->store);
+  });
   return loaded;
 }
 

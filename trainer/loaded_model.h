@@ -21,11 +21,12 @@ struct LoadedModel {
 
 /// How a model directory is opened; the fields are the options of a verb.
 struct OpenOptions {
-  std::string model;               ///< a Hugging Face or step directory
+  std::string model;               ///< a Hugging Face, step or adapter directory
+  std::string base;                ///< of an adapter; empty: where it says itself
   std::string precision = "fp32";  ///< fp32, bf16 or fp64, whatever the files hold
   bool gradients = false;          ///< room for them, too
 
-  /// `--model` and `--precision`, and behind them those of the verb.
+  /// `--model`, `--base` and `--precision`, and behind them those of the verb.
   [[nodiscard]] std::vector<Argument> arguments(const std::vector<Argument>& others);
 };
 

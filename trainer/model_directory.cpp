@@ -96,7 +96,9 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
   const at::NoGradGuard no_grad;
   const auto weights = PublishedWeights::open(directory);
   weights.check(model);
-  for (const nn::StoredTensor& t : store.tensors()) weights.read(t.name, store.precise(t));
+  for (const nn::StoredTensor& t : store.tensors()) {
+    if (!nn::is_adapter(t.name)) weights.read(t.name, store.precise(t));
+  }
   for (const nn::StoredBuffer& b : store.buffers()) weights.read(b.name, b.values);
   store.publish();
 }

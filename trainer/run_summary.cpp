@@ -70,7 +70,7 @@ int64_t corpus_bytes(const config::RunConfig& config) {
 /// Elements that one rank trains, the experts' as if they were spread evenly.
 int64_t trained_here(const config::RunConfig& config, const parallel::Topology& topology) {
   int64_t trained = 0;
-  for (const TrainedClass& one : count_trained(config.model, training_rate(config))) {
+  for (const TrainedClass& one : count_trained(config, training_rate(config))) {
     const bool shared_out = one.weight_class == nn::WeightClass::kRoutedExperts;
     trained += shared_out ? one.trained / topology.expert_size : one.trained;
   }
@@ -190,7 +190,7 @@ void trained_section(Table& table, const config::RunConfig& c) {
   if (c.finetune == standard) return;
   table.section("trained");
   int64_t trained = 0, total = 0;
-  for (const TrainedClass& one : count_trained(c.model, training_rate(c))) {
+  for (const TrainedClass& one : count_trained(c, training_rate(c))) {
     table.row(nn::class_name(one.weight_class), trained_text(one));
     trained += one.trained;
     total += one.total;

@@ -6,6 +6,7 @@
 #include "configs/init_from.h"
 #include "configs/validate.h"
 #include "trainer/checkpoint.h"
+#include "trainer/lora.h"
 #include "trainer/model_directory.h"
 
 namespace dsmoe::train {
@@ -16,6 +17,13 @@ int64_t usable_cores() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return CPU_COUNT(&set);
+}
+
+/// The model with the adapters that the run trains.
+nn::Model& adapted(nn::Model& model, const config::RunConfig& config) {
+  const nn::AdapterPlan plan = adapter_plan(config);
+  if (plan.rank > 0) model->add_adapters(plan);
+  return model;
 }
 
 parallel::Topology checked_topology(const config::RunConfig& config,
@@ -38,7 +46,7 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
       world(all),
       groups(parallel::make_process_groups(world, topology)),
       model(run.model, run.drop, run.batch, *groups.expert),
-      store(model, compute_dtype(run.run.precision), rate) {
+      store(adapted(model, run), compute_dtype(run.run.precision), rate) {
   at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_host)));
 }
 

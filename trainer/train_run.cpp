@@ -7,9 +7,11 @@
 #include "configs/init_from.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/base_fingerprint.h"
 #include "trainer/check_run.h"
 #include "trainer/check_tokenizer.h"
 #include "trainer/checkpoint_directory.h"
+#include "trainer/lora.h"
 #include "trainer/model_directory.h"
 #include "trainer/noise_floor.h"
 #include "trainer/packing_report.h"
@@ -112,21 +114,35 @@ std::string TrainRun::find_on_first() {
 void TrainRun::restore_or_initialize() {
   const config::RunConfig& config = session_.config;
   const std::string found = find_on_first();
+  const bool adapts = uses_lora(config);
+  if (adapts) agree(context_.world, [&] { load_origin(); });
   if (!found.empty()) {
     agree(context_.world, [&] { restore(found); });
     context_.console.info("resumed from " + found);
   } else if (!config.model.init_from.empty()) {
-    agree(context_.world, [&] {
-      const std::string directory = config::find_model_directory(config.model.init_from);
-      if (context_.first()) verify_model_directory(directory);
-      load_model_directory(directory, config.model, session_.store);
-    });
+    if (!adapts) agree(context_.world, [&] { load_origin(); });
   } else {
     session_.store.initialize(config.run.seed, config.model.initializer_range);
   }
   state_.data_fingerprint = loader_->fingerprint();
   state_.threads = at::get_num_threads();
   state_.cpu_capability = at::get_cpu_capability();
+}
+
+void TrainRun::load_origin() {
+  const config::RunConfig& config = session_.config;
+  const std::string directory = config::find_model_directory(config.model.init_from);
+  if (context_.first()) verify_model_directory(directory);
+  load_model_directory(directory, config.model, session_.store);
+  if (!uses_lora(config)) return;
+  base_ = {std::filesystem::weakly_canonical(directory).string(),
+           base_fingerprint(directory, config.model)};
+  const std::string& adapter = config.finetune.lora.init_from;
+  if (adapter.empty()) {
+    session_.store.initialize_adapters(config.run.seed);
+  } else {
+    load_adapter_directory(find_adapter(adapter).value_or(adapter), config, base_, session_.store);
+  }
 }
 
 void TrainRun::restore(const std::string& step_directory) {
@@ -189,7 +205,7 @@ void TrainRun::show_start() {
 }
 
 Checkpointed TrainRun::checkpointed() {
-  return {session_.config, session_.store, optimizer_, session_.topology, session_.world};
+  return {session_.config, session_.store, optimizer_, session_.topology, session_.world, base_};
 }
 
 }  // namespace dsmoe::train

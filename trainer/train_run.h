@@ -42,6 +42,8 @@ class TrainRun {
   std::string find_on_first();
   void restore_or_initialize();
   void restore(const std::string& step_directory);
+  /// The weights of model.init_from, and adapters beside them as new ones begin.
+  void load_origin();
   void warn_about_machine(const RunState& saved);
   void open_logs();
   void show_start();
@@ -70,6 +72,7 @@ class TrainRun {
   std::optional<MetricsFile> metrics_;
   std::optional<TensorBoardWriter> tensorboard_;
   RunState state_;
+  AdapterBase base_;
   int64_t total_steps_;
   double seconds_per_step_ = 0;
   int64_t saved_step_ = -1;

@@ -7,6 +7,7 @@
 #include "configs/errors.h"
 #include "configs/expert_choice.h"
 #include "modules/published_tensors.h"
+#include "trainer/lora.h"
 
 namespace dsmoe::train {
 namespace {
@@ -31,19 +32,6 @@ bool esft_trains(const config::EsftConfig& esft, const config::ExpertChoice& cho
   }
 }
 
-void require_match(const std::string& key, const std::string& pattern,
-                   const std::vector<nn::PublishedTensor>& tensors) {
-  const bool any = std::any_of(tensors.begin(), tensors.end(), [&](const auto& tensor) {
-    return nn::matches(pattern, tensor.name);
-  });
-  if (any) return;
-  std::string classes;
-  for (const WeightClass one : nn::weight_classes()) classes += " " + nn::class_name(one);
-  throw ConfigError(key + ": `" + pattern + "` matches none of the model's " +
-                    std::to_string(tensors.size()) + " tensors\nhint: classes are" + classes +
-                    "; or write the end of a name as q_proj, or a glob as model.layers.0.*");
-}
-
 /// The rates, from what was asked for.
 class Rates {
  public:
@@ -54,6 +42,7 @@ class Rates {
   }
 
   [[nodiscard]] double of(const std::string& name) const {
+    if (finetune_.method == config::FinetuneMethod::kLora && !nn::is_adapter(name)) return 0.0;
     if (choice_ && !esft_trains(finetune_.esft, *choice_, name)) return 0.0;
     for (const std::string& pattern : finetune_.freeze) {
       if (nn::matches(pattern, name)) return 0.0;
@@ -70,14 +59,36 @@ class Rates {
   std::optional<config::ExpertChoice> choice_;
 };
 
+/// The model's tensors, and those of the adapters beside them.
+std::vector<nn::PublishedTensor> all_tensors(const config::RunConfig& config) {
+  auto tensors = nn::published_tensors(config.model);
+  const auto adapters = adapter_tensors(config);
+  tensors.insert(tensors.end(), adapters.begin(), adapters.end());
+  return tensors;
+}
+
 }  // namespace
+
+void require_match(const std::string& key, const std::string& pattern,
+                   const std::vector<nn::PublishedTensor>& tensors) {
+  const bool any = std::any_of(tensors.begin(), tensors.end(), [&](const auto& tensor) {
+    return nn::matches(pattern, tensor.name);
+  });
+  if (any) return;
+  std::string classes;
+  for (const WeightClass one : nn::weight_classes()) classes += " " + nn::class_name(one);
+  throw ConfigError(key + ": `" + pattern + "` matches none of the model's " +
+                    std::to_string(tensors.size()) + " tensors\nhint: classes are" + classes +
+                    "; or write the end of a name as q_proj, or a glob as model.layers.0.*");
+}
 
 nn::TrainingRate training_rate(const config::RunConfig& config) {
   const config::FinetuneConfig& finetune = config.finetune;
   const bool asked = finetune.method != config::FinetuneMethod::kFull || !finetune.freeze.empty() ||
                      !finetune.lr_multipliers.empty();
   if (!asked) return nn::train_all();
-  const auto tensors = nn::published_tensors(config.model);
+  check_adapters(config);
+  const auto tensors = all_tensors(config);
   for (const auto& pattern : finetune.freeze) require_match("finetune.freeze", pattern, tensors);
   for (const auto& [pattern, factor] : finetune.lr_multipliers) {
     require_match("finetune.lr_multipliers", pattern, tensors);
@@ -92,11 +103,11 @@ nn::TrainingRate training_rate(const config::RunConfig& config) {
   return [rates](const std::string& name) { return rates.of(name); };
 }
 
-std::vector<TrainedClass> count_trained(const config::ModelConfig& model,
+std::vector<TrainedClass> count_trained(const config::RunConfig& config,
                                         const nn::TrainingRate& rate) {
   std::vector<TrainedClass> classes;
   for (const WeightClass one : nn::weight_classes()) classes.push_back({one});
-  for (const nn::PublishedTensor& tensor : nn::published_tensors(model)) {
+  for (const nn::PublishedTensor& tensor : all_tensors(config)) {
     if (nn::is_correction_bias(tensor.name)) continue;
     TrainedClass& counted = classes[static_cast<size_t>(nn::class_of(tensor.name))];
     counted.total += tensor.numel();

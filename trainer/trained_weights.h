@@ -6,6 +6,7 @@
 
 #include "configs/run_config.h"
 #include "modules/parameter_store.h"
+#include "modules/published_tensors.h"
 #include "modules/weight_class.h"
 
 namespace dsmoe::train {
@@ -24,8 +25,12 @@ struct TrainedClass {
   double highest_rate = 0;
 };
 
-/// Every class that the model has.
-[[nodiscard]] std::vector<TrainedClass> count_trained(const config::ModelConfig& model,
+/// Every class that the model has; an adapter is of the class of its matrix.
+[[nodiscard]] std::vector<TrainedClass> count_trained(const config::RunConfig& config,
                                                       const nn::TrainingRate& rate);
+
+/// Throws ConfigError naming `key` where a pattern matches none of the tensors.
+void require_match(const std::string& key, const std::string& pattern,
+                   const std::vector<nn::PublishedTensor>& tensors);
 
 }  // namespace dsmoe::train

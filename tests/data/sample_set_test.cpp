@@ -1,9 +1,11 @@
 #include "data/sample_set.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "configs/errors.h"
 #include "data/byte_tokenizer.h"
+#include "data/chat_template.h"
 #include "tests/data/files.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_directory.h"
@@ -147,6 +149,43 @@ TEST_CASE("a folder's files are read by name, a text among them as one document"
   CHECK(shown(read.train, 1) == "B[plainE]");
   CHECK(holds_conversations(folder / "a.jsonl"));
   CHECK_FALSE(holds_conversations(folder / "b.txt"));
+}
+
+/// The bytes, beside a chat template.
+struct Templated final : Tokenizer {
+  explicit Templated(std::string text) : text_(std::move(text)) {}
+  [[nodiscard]] std::vector<int64_t> encode(std::string_view text) const override {
+    return kBytes.encode(text);
+  }
+  [[nodiscard]] std::string decode(const std::vector<int64_t>& ids) const override {
+    return kBytes.decode(ids);
+  }
+  [[nodiscard]] int64_t vocab_size() const override { return kBytes.vocab_size(); }
+  [[nodiscard]] int64_t bos() const override { return kBytes.bos(); }
+  [[nodiscard]] int64_t eos() const override { return kBytes.eos(); }
+  [[nodiscard]] std::string to_json() const override { return kBytes.to_json(); }
+  [[nodiscard]] std::string config_json() const override {
+    return nlohmann::json{{"chat_template", text_}}.dump();
+  }
+
+ private:
+  std::string text_;
+};
+
+TEST_CASE("a chat template that is not DeepSeek-V2's is not guessed at") {
+  const test::TempDirectory folder;
+  const std::string talk = test::write_file(folder / "a.jsonl", turn("q", "a"));
+  const std::string text = test::write_file(folder / "b.jsonl", "{\"text\": \"abc\"}\n");
+  config::DataConfig config = whole(100);
+  const Templated own("{{ messages }}"), deepseek(chat_template_text());
+  const std::string message =
+      test::message_of<ConfigError>([&] { (void)read_samples({talk, 1.0, "a"}, config, own); });
+  CHECK(test::has(message, "is not DeepSeek-V2's"));
+  CHECK(test::has(message, "hint: scripts/render-chat"));
+  CHECK(read_samples({text, 1.0, "a"}, config, own).report.trained.samples == 1);
+  CHECK(read_samples({talk, 1.0, "a"}, config, deepseek).report.trained.samples == 1);
+  config.chat_template = config::ChatTemplate::kDeepseekV2;
+  CHECK(read_samples({talk, 1.0, "a"}, config, own).report.trained.samples == 1);
 }
 
 }  // namespace

@@ -59,8 +59,8 @@ at::Tensor naive(const Fixture& f, const RoutingRecord& record) {
                               f.parameter("experts.down_proj")[e]);
     }
     if (f.config.n_shared_experts == 0) continue;
-    y_NM[n] += feed_forward(u_NM[n], f.parameter("shared_experts.gate_up_proj"),
-                            f.parameter("shared_experts.down_proj"));
+    y_NM[n] += feed_forward(u_NM[n], f.parameter("shared_experts.gate_up_proj.weight"),
+                            f.parameter("shared_experts.down_proj.weight"));
   }
   return y_NM.detach();
 }
@@ -94,8 +94,9 @@ TEST_CASE("padding reaches no routed expert") {
   const MoeOutput out = f.run();
   CHECK(out.record.plan->pairs_received() == 7 * 3);
   CHECK(test::gap(out.y_NM, naive(f, out.record)) < 1e-13);
-  CHECK(test::gap(out.y_NM[9], feed_forward(f.u_NM[9], f.parameter("shared_experts.gate_up_proj"),
-                                            f.parameter("shared_experts.down_proj"))) < 1e-13);
+  CHECK(test::gap(out.y_NM[9],
+                  feed_forward(f.u_NM[9], f.parameter("shared_experts.gate_up_proj.weight"),
+                               f.parameter("shared_experts.down_proj.weight"))) < 1e-13);
 }
 
 TEST_CASE("a MoE layer's input and weights have the gradient of finite differences") {

@@ -248,6 +248,18 @@ Failures frozen_weights(parallel::Communicator& world) {
   return failures;
 }
 
+/// Adapters beside every matrix that takes one, experts on every rank.
+Failures low_rank_adapters(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.finetune.method = config::FinetuneMethod::kLora;
+  config.finetune.lora.rank = 2;
+  Failures failures = compare_layouts(world, config, {.padded = true}, kExact);
+  config.finetune.lora.target = {"routed_experts"};
+  const Failures more = compare_layouts(world, config, {.starved = true}, kExact);
+  failures.insert(failures.end(), more.begin(), more.end());
+  return failures;
+}
+
 const bool registered =
     register_rank_case("layout: any expert size and accumulation gives one rank's gradient",
                        any_layout) &&
@@ -264,6 +276,7 @@ const bool registered =
     register_rank_case("layout: jitter and forced balance", varied_routers) &&
     register_rank_case("layout: grouped-query attention", grouped_query_attention) &&
     register_rank_case("layout: frozen weights, whole layers or single experts", frozen_weights) &&
+    register_rank_case("layout: low-rank adapters, those of experts too", low_rank_adapters) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 
 }  // namespace

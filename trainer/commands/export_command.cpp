@@ -22,8 +22,10 @@ struct ExportCommand final : Command {
 Verb ExportCommand::verb() {
   return {"export",
           "write a checkpoint as a Hugging Face directory",
-          {{"from", &options.from, "step or Hugging Face directory", /*required=*/true},
+          {{"from", &options.from, "step, Hugging Face or adapter directory (which is merged)",
+            /*required=*/true},
            {"to", &options.to, "directory to make", /*required=*/true},
+           {"--base", &options.base, "the weights that an adapter belongs to; else where it says"},
            {.name = "--dtype",
             .target = &dtype,
             .help = "bf16 or fp32 (default: as it is stored)",

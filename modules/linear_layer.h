@@ -1,0 +1,35 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <string>
+#include <vector>
+
+#include "modules/adapter.h"
+
+namespace dsmoe::nn {
+
+/// A matrix without bias, and the low-rank adapters beside it, if it has some. Two published
+/// matrices may be one here, one above the other (gate_proj and up_proj): then each has its own.
+class LinearLayerImpl final : public torch::nn::Module {
+ public:
+  LinearLayerImpl(int64_t out, int64_t in);
+
+  /// x_NI; returns y_NO. See nn::linear.
+  at::Tensor forward(const at::Tensor& x_NI);
+
+  [[nodiscard]] const at::Tensor& weight() const { return weight_; }
+
+  /// Adds adapters of a rank: one, or one for each of `parts`, equal cuts of the rows by name.
+  void adapt(int64_t rank, double scale, const std::vector<std::string>& parts = {});
+
+ private:
+  [[nodiscard]] at::Tensor adapted(const at::Tensor& x_NI) const;
+
+  at::Tensor weight_;
+  std::vector<Adapter> adapters_;
+};
+TORCH_MODULE(LinearLayer);
+
+}  // namespace dsmoe::nn
