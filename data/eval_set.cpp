@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "configs/codec.h"
 #include "configs/errors.h"
 
 namespace dsmoe::data {
@@ -24,12 +25,11 @@ EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, int64_t wi
 
 EvalSet::EvalSet(const std::string& name, SampleSet samples, const Tokenizer& tokenizer,
                  int64_t window)
-    : corpus_(std::move(samples.corpus)),
-      weights_(std::move(samples.weights)),
+    : corpus_(tokenizer.vocab_size()),
       window_(window),
       stride_(window),
       padding_id_(std::max<int64_t>(tokenizer.eos(), 0)) {
-  for (const std::string& domain : samples.domains) add_document(domain);
+  take(std::move(samples));
   add_all_windows(name, tokenizer);
 }
 
@@ -51,7 +51,20 @@ void EvalSet::add_document(const std::string& domain) {
   document_domains_.push_back(at->second);
 }
 
+void EvalSet::take(SampleSet samples) {
+  corpus_ = std::move(samples.corpus);
+  weights_ = std::move(samples.weights);
+  for (const std::string& domain : samples.domains) add_document(domain);
+}
+
 void EvalSet::read(const std::string& path, const Tokenizer& tokenizer) {
+  if (!token_file_prefix(path) && holds_conversations(path)) {
+    config::DataSource source;
+    source.path = path;
+    config::DataConfig whole;
+    whole.sequence_length = config::kLargestCount;  // longer ones go on in further windows
+    return take(read_samples(source, whole, tokenizer).train);
+  }
   corpus_ = read_corpus(path, tokenizer,
                         [&](const Document& document) { add_document(document.domain); });
   if (domains_.empty()) domains_.emplace_back();

@@ -14,7 +14,7 @@
 namespace dsmoe::data {
 
 /// Windows of held-out documents, every token but a document's first predicted exactly once (design
-/// 8.7). Texts stand between BOS and EOS; documents of a .bin/.idx pair as they are: n tokens give
+/// 8.7); of conversations the answers' tokens alone. Texts stand between BOS and EOS; documents of a .bin/.idx pair as they are: n tokens give
 /// n - 1 predictions, fewer than two give none. A document longer than the window goes on in
 /// windows that overlap by one token, or with a smaller stride by more: then each further window
 /// predicts `stride` new tokens behind window - stride that it only reads. Rows are padded to the
@@ -55,6 +55,7 @@ class EvalSet {
     int64_t text_bytes;  ///< of what this one predicts
     int64_t domain;
   };
+  void take(SampleSet samples);
   void read(const std::string& path, const Tokenizer& tokenizer);
   void add_document(const std::string& domain);
   void add_all_windows(const std::string& name, const Tokenizer& tokenizer);

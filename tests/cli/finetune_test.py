@@ -5,7 +5,7 @@ import shutil
 import unittest
 
 import yaml
-from support import (SAME_ON_ANY_LAYOUT, CliTest, documents, exact, files_below, flatten, metrics, selected,
+from support import (ROOT, SAME_ON_ANY_LAYOUT, CliTest, documents, exact, files_below, flatten, metrics, selected,
                      step_directory)
 
 STEPS = 4
@@ -193,6 +193,16 @@ class FinetuneTest(CliTest):
         _, out = self.finetune("rates", "finetune.lr_multipliers={router: 0.5, norms: 0.25}")
         self.assertRegex(out, r"router +\d+, learning rate times 0.5")
 
+    def test_every_recipe_is_shown_without_a_trace(self):
+        recipes = sorted((ROOT / "configs/finetune").glob("*.yaml"))
+        self.assertGreaterEqual(len(recipes), 3)
+        for recipe in recipes:
+            with self.subTest(recipe.name):
+                out = self.succeed("finetune", recipe, f"model.init_from={self.base}", "--dry-run",
+                                   "data.sequence_length=96", "run.directory=dry").out
+                self.assertIn("memory per rank", out)
+                self.assertFalse((self.folder / "dry").exists())
+
     # Adapters.
 
     def test_an_adapter_evaluates_generates_and_merges_alike(self):
@@ -205,6 +215,11 @@ class FinetuneTest(CliTest):
         self.succeed("export", step, "merged")
         adapted, merged = self.loss(step), self.loss("merged")
         self.assertAlmostEqual(adapted, merged, delta=1e-6)
+        answers = self.succeed("eval", "--model", "merged", "--data", "chat.jsonl", "--window", 96, "--json").json()
+        rows = conversations(60)
+        learned = sum(len(m["content"].encode()) + 2 for row in rows for m in row["messages"]
+                      if m["role"] == "assistant")  # a blank before each answer, EOS behind it
+        self.assertEqual(answers["tokens"], learned)
         self.assertNotAlmostEqual(adapted, self.loss(self.base), delta=1e-3)
         prompt = ("--prompt", "User: 1 The?\n\nAssistant:", "--max-tokens", 8, "--json")
         self.assertEqual(self.succeed("generate", "--model", step / "adapter", *prompt).json()["token_ids"],

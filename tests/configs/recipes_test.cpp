@@ -1,8 +1,10 @@
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "configs/dump.h"
+#include "configs/hf_config.h"
 #include "configs/resolve.h"
 #include "configs/validate.h"
 #include "tests/support/catch.h"
@@ -30,8 +32,22 @@ std::vector<std::string> recipes(const std::string& folder) {
   return found;
 }
 
+/// A model directory that says no more than what it is: what a fine-tuning begins from.
+std::string model_directory() {
+  const fs::path folder = fs::temp_directory_path() / "dsmoe_recipes_test";
+  fs::create_directories(folder);
+  std::ofstream(folder / "config.json")
+      << dsmoe::config::to_hf_config_json(dsmoe::config::ModelConfig{}, "float32");
+  return folder.string();
+}
+
 Resolved resolve_recipe(const std::string& path) {
-  return dsmoe::config::resolve(path, {}, SearchPath{kConfigs, ""});
+  const SearchPath search{kConfigs, ""};
+  if (fs::path(path).parent_path().filename() != "finetune") {
+    return dsmoe::config::resolve(path, {}, search);
+  }
+  return dsmoe::config::resolve(path, {"model.init_from=" + model_directory()}, search,
+                                dsmoe::config::finetune_defaults());
 }
 
 }  // namespace
@@ -54,6 +70,19 @@ TEST_CASE("every pretraining recipe can be trained on two ranks") {
     const Resolved read = resolve_recipe(path);
     CHECK_NOTHROW(dsmoe::config::check_training(read.config));
     CHECK_NOTHROW(dsmoe::config::check_layout(read.config, 2));
+  }
+}
+
+TEST_CASE("every fine-tuning recipe can be trained, without balance losses and dropping") {
+  REQUIRE(recipes("/finetune").size() >= 3);
+  for (const std::string& path : recipes("/finetune")) {
+    INFO(path);
+    const dsmoe::config::RunConfig config = resolve_recipe(path).config;
+    CHECK_NOTHROW(dsmoe::config::check_training(config));
+    CHECK_NOTHROW(dsmoe::config::check_layout(config, 2));
+    CHECK(config.data.tokenizer == model_directory());
+    CHECK(config.balance.expert + config.balance.device + config.balance.communication == 0);
+    CHECK(config.drop.kind == dsmoe::config::DropKind::kNone);
   }
 }
 

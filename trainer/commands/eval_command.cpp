@@ -91,7 +91,8 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
 
 Verb EvalCommand::verb() {
   const std::vector<Argument> own{
-      {"--data", &data, "text, JSONL file or .bin/.idx prefix"},
+      {"--data", &data,
+       "text, JSONL (of conversations: the answers are scored) or .bin/.idx prefix"},
       {.name = "--choices",
        .target = &choices,
        .help = "JSONL of question, choices, answer: how often the likeliest choice is right",
