@@ -14,11 +14,12 @@
 namespace dsmoe::data {
 
 /// Windows of held-out documents, every token but a document's first predicted exactly once (design
-/// 8.7); of conversations the answers' tokens alone. Texts stand between BOS and EOS; documents of a .bin/.idx pair as they are: n tokens give
-/// n - 1 predictions, fewer than two give none. A document longer than the window goes on in
-/// windows that overlap by one token, or with a smaller stride by more: then each further window
-/// predicts `stride` new tokens behind window - stride that it only reads. Rows are padded to the
-/// longest of their batch. Documents and windows stand in the order of the file.
+/// 8.7); of conversations the answers' tokens alone. Texts stand between BOS and EOS; documents of
+/// a .bin/.idx pair as they are: n tokens give n - 1 predictions, fewer than two give none. A
+/// document longer than the window goes on in windows that overlap by one token, or with a smaller
+/// stride by more: then each further window predicts `stride` new tokens behind window - stride
+/// that it only reads. Rows are padded to the longest of their batch. Documents and windows stand
+/// in the order of the file.
 class EvalSet {
  public:
   /// window: predicted tokens per row, at least 1; stride: at most as many, 0: as many. Reads and
