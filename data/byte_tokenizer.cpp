@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/byte_alphabet.h"
+#include "data/chat_template.h"
 
 namespace dsmoe::data {
 namespace {
@@ -103,7 +104,8 @@ std::string ByteTokenizer::config_json() const {
                        {"bos_token", kBosName},
                        {"eos_token", kEosName},
                        {"pad_token", kPadName},
-                       {"clean_up_tokenization_spaces", false}};
+                       {"clean_up_tokenization_spaces", false},
+                       {"chat_template", chat_template_text()}};
   return config.dump(2) + "\n";
 }
 

@@ -141,6 +141,39 @@ void check_form(const PeftAdapter& adapter, const config::LoraConfig& lora) {
                         std::to_string(scale) + "\nhint: set finetune.lora as the adapter has it");
 }
 
+/// What peft would call the modules that the run adapts.
+std::set<std::string> modules_of(const config::RunConfig& config) {
+  std::set<std::string> modules, stacks;
+  for (const nn::PublishedTensor& tensor : adapter_tensors(config)) {
+    const std::string module =
+        tensor.name.substr(kPrefix.size(), tensor.name.find(".lora_") - kPrefix.size());
+    const size_t experts = module.find(".experts.");
+    if (experts == std::string::npos) {
+      modules.insert(module);
+    } else {
+      stacks.insert(module.substr(0, experts) + ".experts" + module.substr(module.rfind('.')));
+    }
+  }
+  for (const std::string& stack : stacks) {
+    const std::string layer = stack.substr(0, stack.rfind('.'));
+    const bool both =
+        stacks.contains(layer + ".gate_up_proj") && stacks.contains(layer + ".down_proj");
+    modules.insert(both && stack.ends_with("gate_up_proj") ? layer + ".base_layer" : layer);
+  }
+  return modules;
+}
+
+/// What the run would not train must not be left out silently.
+void check_targets(const PeftAdapter& adapter, const config::RunConfig& config) {
+  const std::set<std::string> wanted = modules_of(config);
+  for (const std::string& module : adapter.modules()) {
+    if (wanted.contains(module)) continue;
+    throw CheckpointError(adapter.directory() + ": adapts " + module +
+                          ", which finetune.lora.target does not name\nhint: finetune.lora.target "
+                          "must name what the adapter has, no less");
+  }
+}
+
 }  // namespace
 
 void save_adapter_directory(const std::string& directory, const config::RunConfig& config,
@@ -169,6 +202,7 @@ void load_adapter_directory(const std::string& directory, const config::RunConfi
   const PeftAdapter adapter = PeftAdapter::open(directory);
   check_base(adapter, base);
   check_form(adapter, config.finetune.lora);
+  check_targets(adapter, config);
   for (const nn::StoredTensor& t : store.tensors()) {
     if (!nn::is_adapter(t.name)) continue;
     const at::Tensor values = adapter.matrix(t.name);

@@ -149,6 +149,13 @@ TEST_CASE("adapters come back from their files, and only where they belong") {
                                                   other.session.store);
                   }),
                   "rank 3 and alpha / rank 1.5"));
+  config::RunConfig fewer = lora_run();
+  fewer.finetune.lora.target = {"attention", "*.experts.*.down_proj", "dense"};
+  CHECK(test::has(test::message_of<CheckpointError>([&] {
+                    train::load_adapter_directory(folder / "adapter", fewer, base(),
+                                                  other.session.store);
+                  }),
+                  "which finetune.lora.target does not name"));
 }
 
 TEST_CASE("one stack of a layer's experts alone is known by its name") {
