@@ -31,6 +31,8 @@ class EvalSet {
 
   [[nodiscard]] int64_t num_documents() const { return corpus_.num_documents(); }
   [[nodiscard]] int64_t num_windows() const;
+  /// Predicted tokens of the longest window there may be.
+  [[nodiscard]] int64_t window() const { return window_; }
   /// Rows [begin, end), clipped to num_windows(); sequence_numbers are the windows' numbers. On
   /// padding, inputs hold EOS, targets kNoTarget and valid_BT false; no row has padding before its
   /// last token. An empty range gives zero rows of `window` positions.

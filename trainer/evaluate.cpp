@@ -16,18 +16,28 @@ namespace {
 struct Sums {
   double loss = 0;
   int64_t tokens = 0;
+
+  void add(const Sums& other) {
+    loss += other.loss;
+    tokens += other.tokens;
+  }
+  [[nodiscard]] double mean() const {
+    return loss / static_cast<double>(std::max<int64_t>(tokens, 1));
+  }
 };
 
 /// What is added up over the windows of a set.
 struct Totals {
   std::vector<Sums> domains;
-  at::Tensor pairs_LDE;  ///< chosen pairs of each expert in each MoE layer, by domain
-  at::Tensor kept;       ///< pairs that were not dropped, one number
+  at::Tensor pairs_LDE;         ///< chosen pairs of each expert in each MoE layer, by domain
+  at::Tensor kept;              ///< pairs that were not dropped, one number
+  std::vector<Sums> positions;  ///< by position of the window
 
-  Totals(int64_t count, const config::ModelConfig& model)
+  Totals(int64_t count, int64_t window, const config::ModelConfig& model)
       : domains(static_cast<size_t>(count)),
         pairs_LDE(at::zeros({model.num_moe_layers(), count, model.n_routed_experts}, at::kLong)),
-        kept(at::zeros({1}, at::kLong)) {}
+        kept(at::zeros({1}, at::kLong)),
+        positions(static_cast<size_t>(window)) {}
 };
 
 /// Each row of a batch as a piece of its domain.
@@ -50,42 +60,56 @@ void add_pairs(Totals& totals, const nn::ModelOutput& output, const nn::LossUnit
   }
 }
 
-/// Adds each row to the sums of its domain.
+/// Adds [B, T] losses and whether each token is predicted to sums of their rows and columns.
+void add_losses(Totals& totals, const data::EvalSet& set, const data::TokenBatch& batch,
+                const at::Tensor& losses_BT) {
+  const auto losses = losses_BT.accessor<double, 2>();
+  const auto targets = batch.targets_BT.accessor<int64_t, 2>();
+  for (int64_t b = 0; b < targets.size(0); ++b) {
+    Sums& domain = totals.domains[static_cast<size_t>(
+        set.domain(batch.sequence_numbers[static_cast<size_t>(b)]))];
+    for (int64_t t = 0; t < targets.size(1); ++t) {
+      if (targets[b][t] < 0) continue;
+      domain.add({losses[b][t], 1});
+      totals.positions[static_cast<size_t>(t)].add({losses[b][t], 1});
+    }
+  }
+}
+
 void add_batch(Totals& totals, nn::Model& model, const data::EvalSet& set,
                const data::TokenBatch& batch, bool drop) {
   const auto output = model->forward(batch.inputs_BT, sequence_info(batch), drop);
-  const at::Tensor losses_B =
-      model->losses(output, batch.targets_BT).view(batch.targets_BT.sizes()).sum(1);
-  const at::Tensor tokens_B = batch.targets_BT.ge(0).sum(1);
-  for (size_t b = 0; b < batch.sequence_numbers.size(); ++b) {
-    Sums& sum = totals.domains[static_cast<size_t>(set.domain(batch.sequence_numbers[b]))];
-    sum.loss += losses_B[static_cast<int64_t>(b)].item<double>();
-    sum.tokens += tokens_B[static_cast<int64_t>(b)].item<int64_t>();
-  }
+  add_losses(totals, set, batch,
+             model->losses(output, batch.targets_BT).view(batch.targets_BT.sizes()).cpu());
   add_pairs(totals, output, units_of(set, batch), model->config());
+}
+
+void reduce(std::vector<Sums>& sums, parallel::Communicator& world) {
+  at::Tensor values = at::empty({static_cast<int64_t>(sums.size()), 2}, at::kDouble);
+  auto numbers = values.accessor<double, 2>();
+  for (size_t i = 0; i < sums.size(); ++i) {
+    numbers[static_cast<int64_t>(i)][0] = sums[i].loss;
+    numbers[static_cast<int64_t>(i)][1] = static_cast<double>(sums[i].tokens);
+  }
+  world.all_reduce(values, parallel::ReduceOp::kSum);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const auto row = numbers[static_cast<int64_t>(i)];
+    sums[i] = {row[0], static_cast<int64_t>(row[1])};
+  }
 }
 
 void reduce(Totals& totals, parallel::Communicator& world) {
   if (world.size() == 1) return;
   world.all_reduce(totals.pairs_LDE, parallel::ReduceOp::kSum);
   world.all_reduce(totals.kept, parallel::ReduceOp::kSum);
-  std::vector<Sums>& sums = totals.domains;
-  at::Tensor values = at::empty({static_cast<int64_t>(sums.size()), 2}, at::kDouble);
-  auto* numbers = values.data_ptr<double>();
-  for (size_t d = 0; d < sums.size(); ++d) {
-    numbers[2 * d] = sums[d].loss;
-    numbers[2 * d + 1] = static_cast<double>(sums[d].tokens);
-  }
-  world.all_reduce(values, parallel::ReduceOp::kSum);
-  for (size_t d = 0; d < sums.size(); ++d) {
-    sums[d] = {numbers[2 * d], static_cast<int64_t>(numbers[2 * d + 1])};
-  }
+  reduce(totals.domains, world);
+  reduce(totals.positions, world);
 }
 
 EvalReport report_of(const Sums& sums, int64_t text_bytes) {
   EvalReport report;
   report.tokens = sums.tokens;
-  report.loss = sums.loss / static_cast<double>(std::max<int64_t>(sums.tokens, 1));
+  report.loss = sums.mean();
   report.perplexity = std::exp(report.loss);
   report.bits_per_byte = text_bytes == 0
                              ? std::numeric_limits<double>::quiet_NaN()
@@ -111,13 +135,23 @@ void fill_routing(EvalReport& report, const Totals& totals) {
   report.drop_rate = ratio(routed - totals.kept.item<int64_t>(), routed);
 }
 
+/// Means over `stretch` positions each.
+std::vector<PositionLoss> by_position(const std::vector<Sums>& positions, int64_t stretch) {
+  std::vector<PositionLoss> losses;
+  const auto end = static_cast<int64_t>(positions.size());
+  for (int64_t from = 0; from < end; from += stretch) {
+    const int64_t to = std::min(from + stretch, end);
+    Sums all;
+    for (int64_t i = from; i < to; ++i) all.add(positions[static_cast<size_t>(i)]);
+    if (all.tokens > 0) losses.push_back({from, to, all.mean(), all.tokens});
+  }
+  return losses;
+}
+
 EvalReport report_of(const Totals& totals, const data::EvalSet& set, int64_t windows) {
   const std::vector<Sums>& sums = totals.domains;
   Sums all;
-  for (const Sums& sum : sums) {
-    all.loss += sum.loss;
-    all.tokens += sum.tokens;
-  }
+  for (const Sums& sum : sums) all.add(sum);
   EvalReport report = report_of(all, set.text_bytes(windows));
   fill_routing(report, totals);
   for (size_t d = 0; sums.size() > 1 && d < sums.size(); ++d) {
@@ -140,7 +174,7 @@ EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& 
   const at::NoGradGuard no_grad;
   const int64_t windows = std::min(plan.windows, set.num_windows());
   const int64_t piece = plan.micro_sequences * world.size();
-  Totals totals(static_cast<int64_t>(set.domains().size()), model->config());
+  Totals totals(static_cast<int64_t>(set.domains().size()), set.window(), model->config());
   for (int64_t begin = 0; begin < windows; begin += piece) {
     const int64_t mine = std::min(begin + world.rank() * plan.micro_sequences, windows);
     add_batch(totals, model, set, set.load(mine, std::min(mine + plan.micro_sequences, windows)),
@@ -148,7 +182,9 @@ EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& 
     if (progress) progress(std::min(begin + piece, windows), windows);
   }
   reduce(totals, world);
-  return report_of(totals, set, windows);
+  EvalReport report = report_of(totals, set, windows);
+  if (plan.stretch > 0) report.positions = by_position(totals.positions, plan.stretch);
+  return report;
 }
 
 }  // namespace dsmoe::train

@@ -15,6 +15,7 @@ struct EvalPlan {
   int64_t windows = 0;          ///< the first so many; at most the set's
   int64_t micro_sequences = 1;  ///< windows a rank takes at a time
   bool drop = false;            ///< device-level dropping, eval.drop
+  int64_t stretch = 0;          ///< positions told together in EvalReport::positions; 0: not told
 };
 
 /// How a batch of windows is routed: each is a pool of its own, and none is protected.

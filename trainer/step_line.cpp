@@ -1,5 +1,7 @@
 #include "trainer/step_line.h"
 
+#include <cmath>
+
 #include "trainer/human.h"
 
 namespace dsmoe::train {
@@ -69,6 +71,12 @@ std::string eval_line(const std::string& name, const EvalReport& report) {
   return "eval " + name + kBar + "loss " + fixed(report.loss, 4) + kBar + "perplexity " +
          fixed(report.perplexity, 2) + kBar + fixed(report.bits_per_byte, 4) + " bits/byte" + kBar +
          with_separators(report.tokens) + " tokens" + with_drop(report);
+}
+
+std::string position_line(const PositionLoss& one) {
+  return "positions " + std::to_string(one.from) + " to " + std::to_string(one.to - 1) + kBar +
+         "loss " + fixed(one.loss, 4) + kBar + "perplexity " + fixed(std::exp(one.loss), 2) + kBar +
+         with_separators(one.tokens) + " tokens";
 }
 
 }  // namespace dsmoe::train

@@ -20,4 +20,7 @@ namespace dsmoe::train {
 /// The console line of an evaluation: `eval webster | loss 1.5312 | 2.2091 bits/byte | ...`.
 [[nodiscard]] std::string eval_line(const std::string& name, const EvalReport& report);
 
+/// One stretch of positions of `dsmoe eval --by-position`.
+[[nodiscard]] std::string position_line(const PositionLoss& one);
+
 }  // namespace dsmoe::train

@@ -90,6 +90,15 @@ struct LayerReport {
   std::vector<int64_t> source_pairs;  ///< pairs per source of data.train and expert, row-major
 };
 
+/// Tokens predicted from the inputs at positions [from, to) of their windows: how far the model
+/// makes use of what it has read.
+struct PositionLoss {
+  int64_t from = 0;
+  int64_t to = 0;
+  double loss = 0;     ///< nats per predicted token
+  int64_t tokens = 0;  ///< predicted, at least 1
+};
+
 /// One named held-out set.
 struct EvalReport {
   double loss = 0;  ///< nats per predicted token
@@ -101,6 +110,7 @@ struct EvalReport {
   double specialisation = 0;                    ///< see load_stats.h; of several domains
   std::map<std::string, EvalReport> domains{};  ///< where the documents tell more than one
   std::vector<EvalReport> with_drop{};          ///< one, where eval.drop is both
+  std::vector<PositionLoss> positions{};        ///< where asked for; stretches with a target
 };
 
 /// What one training step did, the same on every rank. Not-a-number stands for "not measured".

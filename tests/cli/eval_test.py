@@ -1,5 +1,6 @@
 """eval beyond the plain loss: dumps, strides, domains, multiple choice; each against an independent count."""
 import json
+import shutil
 import struct
 import unittest
 
@@ -80,6 +81,39 @@ class EvalTest(CliTest):
                 self.assertNotIn("domains", alone)
                 for key in ("loss", "bits_per_byte", "tokens"):
                     self.assertAlmostEqual(whole["domains"][name][key], alone[key], delta=1e-5)
+
+    def test_losses_by_position(self):
+        report, _, scores = self.dump("--data", "corpus/held.jsonl", "--window", "32", "--by-position", "12")
+        texts = [len(text.encode()) + 1 for text in self.texts()]  # and EOS
+        positions = numpy.concatenate([numpy.arange(length) % 32 for length in texts])
+        self.assertEqual([(one["from"], one["to"]) for one in report["positions"]], [(0, 12), (12, 24), (24, 32)])
+        for one in report["positions"]:
+            inside = (positions >= one["from"]) & (positions < one["to"])
+            self.assertEqual(one["tokens"], inside.sum())
+            self.assertAlmostEqual(one["loss"], -scores[inside].mean(), delta=1e-12)
+        on_two = self.evaluate("--data", "corpus/held.jsonl", "--window", "32", "--by-position", "12", ranks=2)
+        for one, other in zip(report["positions"], on_two["positions"], strict=True):
+            self.assertEqual(one["tokens"], other["tokens"])
+            self.assertAlmostEqual(one["loss"], other["loss"], delta=1e-5)
+        shown = self.succeed("eval", "--model", self.model, "--data", "corpus/held.jsonl", "--window", "32",
+                             "--by-position", "12")
+        self.assertIn("positions 24 to 31 | loss", shown.out + shown.err)
+
+    def test_stretches_without_a_target_are_left_out(self):
+        write_pair(self.folder / "short", [[BOS, *b"abc"]])
+        report = self.evaluate("--data", "short", "--window", "32", "--by-position", "8")
+        self.assertEqual([(one["from"], one["to"], one["tokens"]) for one in report["positions"]], [(0, 8, 3)])
+
+    def test_beyond_the_positions_where_asked(self):
+        shutil.copytree(self.model / "model", self.folder / "narrow")
+        self.model = self.folder / "narrow"
+        config = self.model / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 32}))
+        refused = self.dsmoe("eval", "--model", self.model, "--data", "corpus/held.jsonl", "--window", "40")
+        self.assertEqual(refused.code, 2, refused)
+        self.assertIn("hint: give a shorter window, or --extrapolate", refused.err)
+        report = self.evaluate("--data", "corpus/held.jsonl", "--window", "40", "--extrapolate", "--by-position", "40")
+        self.assertAlmostEqual(report["positions"][0]["loss"], report["loss"], delta=1e-12)
 
     def choices(self):
         questions = [{"question": "The river was", "choices": ["old", "between quiet", "a"], "answer": 0},

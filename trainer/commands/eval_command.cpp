@@ -23,6 +23,8 @@ struct EvalCommand final : Command {
   std::string data;
   int64_t window = 0;
   int64_t stride = 0;
+  int64_t stretch = 0;
+  bool extrapolate = false;
   int64_t micro_sequences = 8;
   std::string choices;
   std::string logits_file;
@@ -36,25 +38,29 @@ void check_options(const EvalCommand& command, int64_t ranks) {
   if (command.data.empty() && command.choices.empty()) {
     throw ConfigError("eval: nothing to score\nhint: give --data PATH or --choices FILE");
   }
-  if (!command.choices.empty() && (command.dumps() || command.window > 0 || command.stride > 0)) {
+  if (!command.choices.empty() &&
+      (command.dumps() || command.window > 0 || command.stride > 0 || command.stretch > 0)) {
     throw ConfigError(
-        "--choices scores whole questions: --window, --stride, --dump-logits and --dump-gradients "
-        "say nothing of them\nhint: leave them out, or give --data");
+        "--choices scores whole questions: --window, --stride, --by-position, --dump-logits and "
+        "--dump-gradients say nothing of them\nhint: leave them out, or give --data");
   }
   if (ranks == 1 || !command.dumps()) return;
   throw ConfigError("--dump-logits and --dump-gradients run on one rank, not on " +
                     std::to_string(ranks) + "\nhint: start dsmoe without mpirun");
 }
 
-void check_window(int64_t window, int64_t stride, const config::ModelConfig& model) {
-  if (stride > window) {
-    throw ConfigError("--stride (" + std::to_string(stride) + ") is longer than the window of " +
-                      std::to_string(window) + " tokens\nhint: give a shorter stride");
+void check_window(const EvalCommand& command, int64_t window, const config::ModelConfig& model) {
+  if (command.stride > window) {
+    throw ConfigError("--stride (" + std::to_string(command.stride) +
+                      ") is longer than the window of " + std::to_string(window) +
+                      " tokens\nhint: give a shorter stride");
   }
-  if (window <= model.max_position_embeddings) return;
-  throw ConfigError("--window (" + std::to_string(window) + ") is longer than the model's " +
-                    std::to_string(model.max_position_embeddings) +
-                    " positions (max_position_embeddings)\nhint: give a shorter window");
+  if (command.extrapolate || window <= model.max_position_embeddings) return;
+  throw ConfigError(
+      "--window (" + std::to_string(window) + ") is longer than the model's " +
+      std::to_string(model.max_position_embeddings) +
+      " positions (max_position_embeddings)\nhint: give a shorter window, or --extrapolate to "
+      "see what the model does beyond them");
 }
 
 /// Progress on long sets: a line every tenth.
@@ -74,6 +80,10 @@ nlohmann::ordered_json to_json(const EvalReport& report) {
                                  {"tokens", report.tokens}};
   if (!report.domains.empty()) json["specialisation"] = report.specialisation;
   for (const auto& [name, domain] : report.domains) json["domains"][name] = to_json(domain);
+  for (const PositionLoss& one : report.positions) {
+    json["positions"].push_back(
+        {{"from", one.from}, {"to", one.to}, {"loss", one.loss}, {"tokens", one.tokens}});
+  }
   return json;
 }
 
@@ -87,6 +97,7 @@ void print(const EvalReport& report, const EvalCommand& command, CommandContext&
   for (const auto& [name, domain] : report.domains) {
     context.console.info(eval_line(command.data + " " + name, domain));
   }
+  for (const PositionLoss& one : report.positions) context.console.info(position_line(one));
 }
 
 Verb EvalCommand::verb() {
@@ -101,6 +112,10 @@ Verb EvalCommand::verb() {
        /*required=*/false, Range::kPositive},
       {"--stride", &stride, "new tokens of each further window of a document (default: the window)",
        /*required=*/false, Range::kPositive},
+      {"--by-position", &stretch,
+       "tell the loss by position in the window, so many tokens together",
+       /*required=*/false, Range::kPositive},
+      {"--extrapolate", &extrapolate, "let --window exceed the model's max_position_embeddings"},
       {"--micro-sequences", &micro_sequences, "windows a rank takes at a time",
        /*required=*/false, Range::kPositive},
       {"--dump-logits", &logits_file,
@@ -143,10 +158,10 @@ int EvalCommand::run(CommandContext& context) {
   const int64_t length = window > 0 ? window : loaded.window;
   std::unique_ptr<data::EvalSet> set;
   agree(context.world, [&] {
-    check_window(length, stride, loaded.session->config.model);
+    check_window(*this, length, loaded.session->config.model);
     set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length, stride);
   });
-  const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false};
+  const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false, stretch};
   print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
         *this, context);
   if (!logits_file.empty()) dump_logits(loaded.session->model, *set, plan, logits_file);
