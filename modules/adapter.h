@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "modules/input_dropout.h"
+
 namespace dsmoe::nn {
 
 /// A low-rank adapter beside a frozen matrix: y = W x + scale * B A x (LoRA, arXiv 2106.09685).
@@ -16,6 +18,7 @@ struct Adapter {
   at::Tensor a;
   at::Tensor b;
   double scale = 0;
+  InputDropout dropout{};  ///< of x, on the way to A alone
 
   [[nodiscard]] bool defined() const { return a.defined(); }
 };
@@ -27,8 +30,9 @@ struct Adapter {
 
 /// Which matrices get adapters, and of what kind.
 struct AdapterPlan {
-  int64_t rank = 0;  ///< 0: none do
-  double scale = 0;  ///< alpha / rank
+  int64_t rank = 0;    ///< 0: none do
+  double scale = 0;    ///< alpha / rank
+  double dropout = 0;  ///< of the inputs in training
   std::function<bool(const std::string& published_name)> adapts;
 };
 

@@ -26,7 +26,7 @@ bool all_named(const std::vector<PublishedSlice>& slices, const AdapterPlan& pla
 void adapt_linear(LinearLayerImpl& linear, const std::string& path, const AdapterPlan& plan) {
   const auto slices = published_slices(path + ".weight", linear.weight().sizes().vec(), 0);
   if (!all_named(slices, plan)) return;
-  linear.adapt(plan.rank, plan.scale,
+  linear.adapt(plan, path,
                slices.size() == 1 ? std::vector<std::string>{}
                                   : std::vector<std::string>{"gate_proj", "up_proj"});
 }

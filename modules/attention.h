@@ -8,16 +8,16 @@
 #include "configs/model_config.h"
 #include "modules/key_value_cache.h"
 #include "modules/rope.h"
-#include "modules/segments.h"
+#include "modules/sequence_info.h"
 
 namespace dsmoe::nn {
 
 /// The attention of a layer, whatever its kind. Parameters carry the published names.
 class Attention : public torch::nn::Module {
  public:
-  /// h_NM: normed layer input, rows of the segments one after the other. Returns u_NM. Local. No
-  /// rows are legal.
-  virtual at::Tensor forward(const at::Tensor& h_NM, const Segments& segments,
+  /// h_NM: normed layer input, rows of the sequences' segments one after the other. Returns u_NM.
+  /// Local. No rows are legal.
+  virtual at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                              const RopeTable& rope) = 0;
 
   /// Goes on with sequences whose new rows stand in h_NM one after the other, and puts what later

@@ -30,13 +30,14 @@ at::Tensor GroupedQueryAttentionImpl::attend_fresh(const at::Tensor& query_NX,
   return causal_attention(query_NX, kv_NX, key[1].flatten(1), segments, rope, config_);  // (4)-(7)
 }
 
-at::Tensor GroupedQueryAttentionImpl::forward(const at::Tensor& h_NM, const Segments& segments,
+at::Tensor GroupedQueryAttentionImpl::forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                                               const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const at::Tensor query_NX = q_proj_(h_NM);                                 // (1)
-  const at::Tensor key_NX = k_proj_(h_NM);                                   // (2)
-  const at::Tensor value_NX = v_proj_(h_NM);                                 // (3)
-  return o_proj_(attend_fresh(query_NX, key_NX, value_NX, segments, rope));  // (8)
+  const std::span<const uint64_t> keys = sequences.row_keys;
+  const at::Tensor query_NX = q_proj_(h_NM, keys);                                           // (1)
+  const at::Tensor key_NX = k_proj_(h_NM, keys);                                             // (2)
+  const at::Tensor value_NX = v_proj_(h_NM, keys);                                           // (3)
+  return o_proj_(attend_fresh(query_NX, key_NX, value_NX, sequences.segments, rope), keys);  // (8)
 }
 
 at::Tensor GroupedQueryAttentionImpl::attend_cached(const at::Tensor& query_NX,

@@ -14,7 +14,7 @@ class GroupedQueryAttentionImpl final : public Attention {
  public:
   explicit GroupedQueryAttentionImpl(const config::ModelConfig& config);
 
-  at::Tensor forward(const at::Tensor& h_NM, const Segments& segments,
+  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                      const RopeTable& rope) override;
   at::Tensor extend(const at::Tensor& h_NM, int64_t layer, std::span<const Continuation> parts,
                     const RopeTable& rope) override;

@@ -7,26 +7,30 @@ namespace dsmoe::nn {
 LinearLayerImpl::LinearLayerImpl(int64_t out, int64_t in)
     : weight_(register_parameter("weight", at::empty({out, in}))) {}
 
-at::Tensor LinearLayerImpl::forward(const at::Tensor& x_NI) {
+at::Tensor LinearLayerImpl::forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys) {
   const at::Tensor y_NO = nn::linear(x_NI, weight_);
-  return adapters_.empty() ? y_NO : y_NO + adapted(x_NI);
+  return adapters_.empty() ? y_NO : y_NO + adapted(x_NI, row_keys);
 }
 
-at::Tensor LinearLayerImpl::adapted(const at::Tensor& x_NI) const {
+at::Tensor LinearLayerImpl::adapted(const at::Tensor& x_NI,
+                                    std::span<const uint64_t> row_keys) const {
   std::vector<at::Tensor> parts;
   for (const Adapter& adapter : adapters_) {
-    parts.push_back(nn::linear(nn::linear(x_NI, adapter.a), adapter.b) * adapter.scale);
+    const at::Tensor low_NR = nn::linear(drop_inputs(x_NI, adapter.dropout, row_keys), adapter.a);
+    parts.push_back(nn::linear(low_NR, adapter.b) * adapter.scale);
   }
   return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
 }
 
-void LinearLayerImpl::adapt(int64_t rank, double scale, const std::vector<std::string>& parts) {
+void LinearLayerImpl::adapt(const AdapterPlan& plan, const std::string& path,
+                            const std::vector<std::string>& parts) {
   const int64_t out = weight_.size(0), in = weight_.size(1);
   const std::vector<std::string> names = parts.empty() ? std::vector<std::string>{""} : parts;
   for (const std::string& name : names) {
     const int64_t rows = out / static_cast<int64_t>(names.size());
-    adapters_.push_back(
-        register_adapter(*this, name.empty() ? "" : name + "_", {rank, in}, {rows, rank}, scale));
+    adapters_.push_back(register_adapter(*this, name.empty() ? "" : name + "_", {plan.rank, in},
+                                         {rows, plan.rank}, plan.scale));
+    adapters_.back().dropout = {plan.dropout, hash_of(path + "." + name)};
   }
 }
 

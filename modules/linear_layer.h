@@ -3,6 +3,7 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,16 +17,19 @@ class LinearLayerImpl final : public torch::nn::Module {
  public:
   LinearLayerImpl(int64_t out, int64_t in);
 
-  /// x_NI; returns y_NO. See nn::linear.
-  at::Tensor forward(const at::Tensor& x_NI);
+  /// x_NI; returns y_NO. See nn::linear. row_keys: see drop_inputs.
+  at::Tensor forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys = {});
 
   [[nodiscard]] const at::Tensor& weight() const { return weight_; }
 
-  /// Adds adapters of a rank: one, or one for each of `parts`, equal cuts of the rows by name.
-  void adapt(int64_t rank, double scale, const std::vector<std::string>& parts = {});
+  /// Adds the plan's adapters: one, or one for each of `parts`, equal cuts of the rows by name.
+  /// path: of this layer in the model.
+  void adapt(const AdapterPlan& plan, const std::string& path,
+             const std::vector<std::string>& parts = {});
 
  private:
-  [[nodiscard]] at::Tensor adapted(const at::Tensor& x_NI) const;
+  [[nodiscard]] at::Tensor adapted(const at::Tensor& x_NI,
+                                   std::span<const uint64_t> row_keys) const;
 
   at::Tensor weight_;
   std::vector<Adapter> adapters_;

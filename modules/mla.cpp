@@ -30,23 +30,27 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
   o_proj_ = weight("o_proj", config.hidden_size, config.num_attention_heads * config.v_head_dim);
 }
 
-at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM) {
-  if (!config_.q_lora_rank) return q_proj_(h_NM);
-  const at::Tensor latent_NQ = q_a_proj_(h_NM);  // (12)
-  return q_b_proj_(q_a_layernorm_(latent_NQ));   // (13)
+at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM,
+                                               std::span<const uint64_t> row_keys) {
+  if (!config_.q_lora_rank) return q_proj_(h_NM, row_keys);
+  const at::Tensor latent_NQ = q_a_proj_(h_NM, row_keys);  // (12)
+  return q_b_proj_(q_a_layernorm_(latent_NQ), row_keys);   // (13)
 }
 
-at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM, const Segments& segments,
+at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM,
+                                                 const SequenceInfo& sequences,
                                                  const RopeTable& rope) {
   if (h_NM.size(0) == 0) return h_NM;
-  const auto down = kv_a_proj_with_mqa_(h_NM).split_with_sizes(
-      {config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
+  const std::span<const uint64_t> keys = sequences.row_keys;
+  const auto down = kv_a_proj_with_mqa_(h_NM, keys)
+                        .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor& latent_NC = down[0];  // (9)
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
-  const at::Tensor kv_NX = kv_b_proj_(kv_a_layernorm_(latent_NC));
-  const at::Tensor out_NX = causal_attention(query(h_NM), kv_NX, down[1], segments, rope, config_);
-  return o_proj_(out_NX);  // (19)
+  const at::Tensor kv_NX = kv_b_proj_(kv_a_layernorm_(latent_NC), keys);
+  const at::Tensor out_NX =
+      causal_attention(query(h_NM, keys), kv_NX, down[1], sequences.segments, rope, config_);
+  return o_proj_(out_NX, keys);  // (19)
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t layer,

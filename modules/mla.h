@@ -15,13 +15,13 @@ class MultiHeadLatentAttentionImpl final : public Attention {
  public:
   explicit MultiHeadLatentAttentionImpl(const config::ModelConfig& config);
 
-  at::Tensor forward(const at::Tensor& h_NM, const Segments& segments,
+  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                      const RopeTable& rope) override;
   at::Tensor extend(const at::Tensor& h_NM, int64_t layer, std::span<const Continuation> parts,
                     const RopeTable& rope) override;
 
  private:
-  at::Tensor query(const at::Tensor& h_NM);
+  at::Tensor query(const at::Tensor& h_NM, std::span<const uint64_t> row_keys = {});
 
   config::ModelConfig config_;
   LinearLayer q_proj_{nullptr}, q_a_proj_{nullptr}, q_b_proj_{nullptr};

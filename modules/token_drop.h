@@ -8,20 +8,10 @@
 #include "configs/model_config.h"
 #include "configs/run_config.h"
 #include "modules/router.h"
-#include "modules/router_variation.h"
-#include "modules/segments.h"
+#include "modules/sequence_info.h"
 #include "parallel/communicator.h"
 
 namespace dsmoe::nn {
-
-/// The B sequences of one micro-batch, as dropping, attention and the balance losses see them.
-struct SequenceInfo {
-  std::vector<int64_t> pools;  ///< pool of each sequence; a sequence's position in the batch / pool
-  std::vector<bool> protected_;  ///< never dropped, V2 section 2.2.4
-  at::Tensor valid_BT{};         ///< bool; undefined: no padding
-  Segments segments{};           ///< the documents in the B * T rows; none: each sequence is one
-  RouterVariation variation{};   ///< of a study's training step
-};
 
 /// The routed pairs of some tokens, in global token order. Plain arrays of n and n * K values.
 struct RoutedPairs {

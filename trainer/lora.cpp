@@ -61,10 +61,12 @@ void check_whole(const std::string& matrix, int64_t named, int64_t all) {
                     "\nhint: they take adapters together; name all of them or none");
 }
 
-void check_dropout(const config::RunConfig& config) {
-  if (config.finetune.lora.dropout == 0) return;
+/// peft has no dropout beside stacks of experts: such an adapter could not say what it is.
+void check_dropout(const config::RunConfig& config, const nn::PublishedTensor& tensor) {
+  if (config.finetune.lora.dropout == 0 || !nn::is_routed_expert(tensor.name)) return;
   throw ConfigError("finetune.lora.dropout (" + std::to_string(config.finetune.lora.dropout) +
-                    ") above 0 is not supported yet\nhint: finetune.lora.dropout=0");
+                    ") must be 0 where finetune.lora.target names routed experts: " + tensor.name +
+                    "\nhint: finetune.lora.dropout=0, or leave routed_experts out");
 }
 
 }  // namespace
@@ -72,7 +74,7 @@ void check_dropout(const config::RunConfig& config) {
 nn::AdapterPlan adapter_plan(const config::RunConfig& config) {
   if (!uses_lora(config)) return {};
   const config::LoraConfig lora = config.finetune.lora;
-  return {lora.rank, lora.alpha / static_cast<double>(lora.rank),
+  return {lora.rank, lora.alpha / static_cast<double>(lora.rank), lora.dropout,
           [targets = lora.target](const std::string& name) {
             return std::any_of(targets.begin(), targets.end(), [&](const std::string& pattern) {
               return nn::matches(pattern, name);
@@ -109,12 +111,12 @@ void check_adapters(const config::RunConfig& config) {
   for (const nn::PublishedTensor& tensor : tensors) {
     const bool named = plan.adapts(tensor.name);
     if (named) check_takes_adapter(tensor);
+    if (named) check_dropout(config, tensor);
     auto& [count, all] = together[shared_matrix(tensor.name)];
     count += named ? 1 : 0;
     ++all;
   }
   for (const auto& [matrix, counts] : together) check_whole(matrix, counts.first, counts.second);
-  check_dropout(config);
 }
 
 }  // namespace dsmoe::train

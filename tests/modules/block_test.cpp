@@ -40,7 +40,7 @@ TEST_CASE("a block adds attention, then its feed-forward network, each of the no
   const at::NoGradGuard no_grad;
   const at::Tensor attended_NM =
       f.h_NM + f.part<MultiHeadLatentAttentionImpl>("self_attn")
-                   ->forward(f.normed("input_layernorm", f.h_NM), f.sequences.segments, f.rope);
+                   ->forward(f.normed("input_layernorm", f.h_NM), f.sequences, f.rope);
   const at::Tensor u_NM = f.normed("post_attention_layernorm", attended_NM);
   const at::Tensor y_NM = layer == 0
                               ? f.part<SwigluMlpImpl>("mlp")->forward(u_NM)

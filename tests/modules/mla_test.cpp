@@ -41,6 +41,12 @@ at::Tensor parameter(MultiHeadLatentAttention& mla, const std::string& golden_na
   return whole ? *whole : all[golden_name.substr(0, golden_name.rfind('.'))];
 }
 
+SequenceInfo in(const Segments& segments) {
+  SequenceInfo info;
+  info.segments = segments;
+  return info;
+}
+
 TEST_CASE("attention equals the golden output and gradients") {
   const auto root = test::golden("mla");
   REQUIRE(root.at("cases").size() == 3);
@@ -62,7 +68,7 @@ TEST_CASE("attention equals the golden output and gradients") {
     const at::Tensor h_NM = input_BTM.view({-1, config.hidden_size}).requires_grad_();
     const auto rope = make_rope_table(config, input_BTM.size(1), at::kDouble);
     const at::Tensor u_NM =
-        mla(h_NM, Segments::uniform(input_BTM.size(0), input_BTM.size(1)), rope);
+        mla(h_NM, in(Segments::uniform(input_BTM.size(0), input_BTM.size(1))), rope);
     CHECK(test::gap(u_NM.view_as(input_BTM), test::to_tensor(wanted.at("output"))) < 1e-12);
     u_NM.backward(test::to_tensor(wanted.at("grad_output")).view_as(u_NM));
     CHECK(test::distance(h_NM.grad().view_as(input_BTM), test::to_tensor(wanted.at("grad_input"))) <
@@ -83,7 +89,8 @@ TEST_CASE("every weight of attention and its input have the gradient of finite d
   MultiHeadLatentAttention mla(config);
   test::randomize(*mla, 20);
   const auto rope = make_rope_table(config, 5, at::kDouble);
-  const auto two = Segments(GENERATE(std::vector<int64_t>{0, 4, 8}, std::vector<int64_t>{0, 5, 8}));
+  const auto two =
+      in(Segments(GENERATE(std::vector<int64_t>{0, 4, 8}, std::vector<int64_t>{0, 5, 8})));
   const at::Tensor h_NM = test::random({8, 6}, 1).requires_grad_();
   const at::Tensor pull_NM = test::random({8, 6}, 2);
   (mla(h_NM, two, rope) * pull_NM).sum().backward();
@@ -102,10 +109,10 @@ TEST_CASE("a token sees its own sequence up to itself, and nothing else") {
   const at::NoGradGuard no_grad;
   const auto rope = make_rope_table(config, 5, at::kDouble);
   const at::Tensor h_NM = test::random({10, 6}, 1);
-  const at::Tensor before_NM = mla(h_NM, kTwo, rope);
+  const at::Tensor before_NM = mla(h_NM, in(kTwo), rope);
   at::Tensor changed_NM = h_NM.clone();
   changed_NM[3].add_(1.0);
-  const at::Tensor after_NM = mla(changed_NM, kTwo, rope);
+  const at::Tensor after_NM = mla(changed_NM, in(kTwo), rope);
   const auto moved_N = (after_NM - before_NM).abs().amax(1).gt(1e-9);
   CHECK(moved_N.equal(torch::tensor({0, 0, 0, 1, 1, 0, 0, 0, 0, 0}).to(at::kBool)));
 }
@@ -115,11 +122,11 @@ TEST_CASE("attention in float32 equals float64 and takes a batch of none") {
   MultiHeadLatentAttention mla(config);
   test::randomize(*mla, 30);
   const at::Tensor h_NM = test::random({10, 6}, 1);
-  const at::Tensor exact_NM = mla(h_NM, kTwo, make_rope_table(config, 5, at::kDouble));
+  const at::Tensor exact_NM = mla(h_NM, in(kTwo), make_rope_table(config, 5, at::kDouble));
   mla->to(at::kFloat);
   const auto rope = make_rope_table(config, 5, at::kFloat);
-  CHECK(test::distance(mla(h_NM.to(at::kFloat), kTwo, rope), exact_NM) < 1e-6);
-  CHECK(mla(at::empty({0, 6}), Segments(), rope).sizes() == at::IntArrayRef({0, 6}));
+  CHECK(test::distance(mla(h_NM.to(at::kFloat), in(kTwo), rope), exact_NM) < 1e-6);
+  CHECK(mla(at::empty({0, 6}), in(Segments()), rope).sizes() == at::IntArrayRef({0, 6}));
 }
 
 }  // namespace

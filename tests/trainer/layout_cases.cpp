@@ -248,6 +248,16 @@ Failures frozen_weights(parallel::Communicator& world) {
   return failures;
 }
 
+/// What an adapter leaves out of its inputs does not depend on where a row is computed.
+Failures adapters_with_dropout(parallel::Communicator& world) {
+  config::RunConfig config = tiny_run();
+  config.finetune.method = config::FinetuneMethod::kLora;
+  config.finetune.lora.rank = 2;
+  config.finetune.lora.dropout = 0.3;
+  config.finetune.lora.target = {"attention", "dense", "shared_experts"};
+  return compare_layouts(world, config, {.padded = true}, kExact);
+}
+
 /// Adapters beside every matrix that takes one, experts on every rank.
 Failures low_rank_adapters(parallel::Communicator& world) {
   config::RunConfig config = tiny_run();
@@ -277,6 +287,7 @@ const bool registered =
     register_rank_case("layout: grouped-query attention", grouped_query_attention) &&
     register_rank_case("layout: frozen weights, whole layers or single experts", frozen_weights) &&
     register_rank_case("layout: low-rank adapters, those of experts too", low_rank_adapters) &&
+    register_rank_case("layout: dropout of adapters' inputs", adapters_with_dropout) &&
     register_rank_case("layout: single precision agrees to 1e-6", single_precision);
 
 }  // namespace
