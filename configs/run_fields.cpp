@@ -52,7 +52,8 @@ Section parallel_section() {
            .unit = "ranks",
            .why = "above 1: not yet"}),
       row("zero", &ParallelConfig::zero, integer(between(0, 1)),
-          {.meaning = "1: replicas share the optimizer's state (ZeRO-1)", .why = "1: not yet"}),
+          {.meaning = "1: ranks with equal parameters share the optimizer's state (ZeRO-1)",
+           .why = "when masters and moments, 8 or 12 bytes a parameter, do not fit each rank"}),
       row("backend", &ParallelConfig::backend, text(one_of({"auto", "local", "mpi"})),
           {.meaning = "who moves data between ranks; auto: mpi under mpirun, else local"}),
   };

@@ -13,8 +13,6 @@ void check_supported(const RunConfig& config, ErrorList& errors) {
   require(config.parallel.pipeline == 1,
           shown("parallel.pipeline", config.parallel.pipeline) + ": above 1 is not supported yet",
           errors);
-  require(config.parallel.zero == 0,
-          shown("parallel.zero", config.parallel.zero) + ": above 0 is not supported yet", errors);
   require(config.run.device == "cpu",
           "run.device: " + config.run.device + " is not supported yet; cpu is", errors);
 }

@@ -43,10 +43,12 @@ std::vector<Placement> place(Model& model) {
 }
 
 template <class Placement>
-FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype) {
+FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype,
+                  const StateSharing& sharing) {
   int64_t sizes[2] = {0, 0};
   for (const Placement& p : all) sizes[index_of(p.group)] += p.parameter.numel();
-  return {at::zeros({sizes[0]}, dtype), at::zeros({sizes[1]}, dtype)};
+  return {at::zeros({parallel::padded(sizes[0], sharing.dense)}, dtype),
+          at::zeros({parallel::padded(sizes[1], sharing.expert)}, dtype)};
 }
 
 uint64_t hash_name(int64_t seed, const std::string& name) {
@@ -91,21 +93,68 @@ at::Tensor FlatPair::state_view(const StoredTensor& tensor) const {
   return of(tensor.group).narrow(0, tensor.state, tensor.numel).view(tensor.shape);
 }
 
-ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate) {
+ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate,
+                               const StateSharing& sharing)
+    : sharing_(sharing), precise_(compute == at::kDouble ? at::kDouble : at::kFloat) {
   const at::NoGradGuard no_grad;
   const auto placements = place<Placement>(model);
-  const auto precise = compute == at::kDouble ? at::kDouble : at::kFloat;
-  weights_ = allocate(placements, compute);
+  weights_ = allocate(placements, compute, sharing);
   const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
   for (const Placement& p : placements) add_tensors(p, rate, model->expert_rank() * held);
-  gradients_ = make_state(precise);
-  if (compute != precise && !runs_.empty()) masters_ = make_state(precise);
+  for (const auto group : {ParameterGroup::kDense, ParameterGroup::kExpert}) {
+    gradients_.of(group) =
+        at::zeros({parallel::padded(state_size(group), sharing.of(group))}, precise_);
+  }
+  if (compute != precise_ && !runs_.empty()) masters_ = make_owned_state();
   for (const Placement& p : placements) attach(model, p, rate);
-  add_buffers(model, precise);
+  add_buffers(model, precise_);
 }
 
-FlatPair ParameterStore::make_state(at::ScalarType dtype) const {
-  return {at::zeros({state_sizes_[0]}, dtype), at::zeros({state_sizes_[1]}, dtype)};
+int64_t ParameterStore::state_size(ParameterGroup group) const {
+  return state_sizes_[index_of(group)];
+}
+
+parallel::Share ParameterStore::share(ParameterGroup group) const {
+  return parallel::share_of(state_size(group), sharing_.of(group));
+}
+
+FlatPair ParameterStore::make_owned_state() const {
+  return {at::zeros({share(ParameterGroup::kDense).size()}, precise_),
+          at::zeros({share(ParameterGroup::kExpert).size()}, precise_)};
+}
+
+std::vector<TrainedRun> ParameterStore::owned_runs() const {
+  std::vector<TrainedRun> owned;
+  for (TrainedRun run : runs_) {
+    const parallel::Share share = this->share(run.group);
+    const int64_t begin = std::max(run.state, share.begin);
+    const int64_t end = std::min(run.state + run.numel, share.end);
+    if (begin >= end) continue;
+    run.offset += begin - run.state;
+    run.state = begin - share.begin;
+    run.numel = end - begin;
+    owned.push_back(run);
+  }
+  return owned;
+}
+
+std::optional<OwnedPiece> ParameterStore::owned(const StoredTensor& tensor) const {
+  if (!tensor.trains()) return std::nullopt;
+  const parallel::Share share = this->share(tensor.group);
+  const int64_t begin = std::max(tensor.state, share.begin);
+  const int64_t end = std::min(tensor.state + tensor.numel, share.end);
+  if (begin >= end) return std::nullopt;
+  return OwnedPiece{begin - tensor.state, end - tensor.state, begin - share.begin};
+}
+
+void ParameterStore::set(const StoredTensor& tensor, const at::Tensor& values) {
+  weights_.view(tensor).copy_(values);
+  const auto piece = has_masters() ? owned(tensor) : std::nullopt;
+  if (!piece) return;
+  const int64_t count = piece->end - piece->begin;
+  masters_.of(tensor.group)
+      .narrow(0, piece->state, count)
+      .copy_(values.reshape({-1}).narrow(0, piece->begin, count));
 }
 
 void ParameterStore::add_tensors(const Placement& p, const TrainingRate& rate,
@@ -175,10 +224,6 @@ void ParameterStore::add_buffers(Model& model, at::ScalarType precise) {
   }
 }
 
-at::Tensor ParameterStore::precise(const StoredTensor& tensor) const {
-  return has_masters() && tensor.trains() ? masters_.state_view(tensor) : weights_.view(tensor);
-}
-
 bool ParameterStore::trains_routers() const {
   return std::all_of(tensors_.begin(), tensors_.end(), [](const StoredTensor& t) {
     return t.trains() || class_of(t.name) != WeightClass::kRouter;
@@ -192,38 +237,44 @@ void ParameterStore::zero_gradients() {
 
 void ParameterStore::publish() {
   if (!has_masters()) return;
-  for (const TrainedRun& run : runs_) {
+  for (const TrainedRun& run : owned_runs()) {
     weights_.of(run.group)
         .narrow(0, run.offset, run.numel)
         .copy_(masters_.of(run.group).narrow(0, run.state, run.numel));
   }
 }
 
-void ParameterStore::initialize(int64_t seed, double std) {
+/// Whole tensors, since what is drawn for one does not depend on who has which part of it.
+void ParameterStore::fill(const std::function<void(const StoredTensor&, at::Tensor&)>& make) {
   for (const StoredTensor& tensor : tensors_) {
-    at::Tensor values = precise(tensor);
+    at::Tensor values = weights_.view(tensor);
+    if (has_masters() && tensor.trains()) values = at::empty(tensor.shape, precise_);
+    make(tensor, values);
+    if (has_masters() && tensor.trains()) set(tensor, values);
+  }
+}
+
+void ParameterStore::initialize(int64_t seed, double std) {
+  fill([&](const StoredTensor& tensor, at::Tensor& values) {
     if (tensor.shape.size() == 1) {
       values.fill_(1.0);
     } else {
       values.normal_(0.0, std, at::detail::createCPUGenerator(hash_name(seed, tensor.name)));
     }
-  }
+  });
   for (const StoredBuffer& buffer : buffers_) buffer.values.zero_();
-  publish();
 }
 
 void ParameterStore::initialize_adapters(int64_t seed) {
   for (const StoredTensor& tensor : tensors_) {
     if (!is_adapter(tensor.name)) continue;
-    at::Tensor values = precise(tensor);
-    if (tensor.name.find(".lora_B.") != std::string::npos) {
-      values.zero_();
-    } else {
+    at::Tensor values = at::zeros(tensor.shape, precise_);
+    if (tensor.name.find(".lora_A.") != std::string::npos) {
       const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.shape[1]));
       values.uniform_(-bound, bound, at::detail::createCPUGenerator(hash_name(seed, tensor.name)));
     }
+    set(tensor, values);
   }
-  publish();
 }
 
 }  // namespace dsmoe::nn

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "modules/model.h"
+#include "parallel/share.h"
 
 namespace dsmoe::nn {
 
@@ -70,15 +72,36 @@ struct TrainedRun {
   double rate = 1.0;
 };
 
+/// Which ranks share out the masters and moments of what they hold alike (ZeRO-1, arXiv
+/// 1910.02054): dense ones, and the replicas of experts. One member: each rank has all of them.
+struct StateSharing {
+  parallel::Member dense{};
+  parallel::Member expert{};
+
+  [[nodiscard]] const parallel::Member& of(ParameterGroup group) const {
+    return group == ParameterGroup::kDense ? dense : expert;
+  }
+};
+
+/// The part of a tensor whose masters and moments this rank has.
+struct OwnedPiece {
+  int64_t begin = 0;  ///< numbers of the tensor, begin .. end - 1
+  int64_t end = 0;
+  int64_t state = 0;  ///< where they begin in the rank's masters and moments
+};
+
 /// Owns a model's weights in two flat buffers, of which the module parameters are views, and the
 /// gradients of those that are trained in two more; a frozen weight has none, nor a master. For
 /// bf16 compute there are float32 masters of what is trained; else the weights are their own.
+/// Masters and the optimizer's moments may be shared out over ranks; gradients and weights are
+/// whole, and padded so that shares are equally long.
 class ParameterStore {
  public:
   /// Takes over the parameters of `model`. compute: dtype of the modules; masters are float64 for
   /// float64, else float32. Throws ConfigError where `rate` freezes half of a matrix that is one
   /// here: gate_proj without up_proj.
-  ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate = train_all());
+  ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate = train_all(),
+                 const StateSharing& sharing = {});
 
   [[nodiscard]] const std::vector<StoredTensor>& tensors() const { return tensors_; }
   [[nodiscard]] const std::vector<StoredBuffer>& buffers() const { return buffers_; }
@@ -87,19 +110,28 @@ class ParameterStore {
   [[nodiscard]] const FlatPair& weights() const { return weights_; }
   /// Of what is trained; empty tensors where nothing is.
   [[nodiscard]] FlatPair& gradients() { return gradients_; }
-  /// Float32 copies of what is trained, undefined where the weights are as precise.
+  /// Float32 copies of this rank's share of what is trained, undefined where the weights are as
+  /// precise.
   [[nodiscard]] FlatPair& masters() { return masters_; }
   [[nodiscard]] bool has_masters() const { return masters_.dense.defined(); }
-  /// The most precise values of a tensor: its master where it has one, else its weights. A view.
-  [[nodiscard]] at::Tensor precise(const StoredTensor& tensor) const;
-  /// What the optimizer goes through.
+  /// Zeros for this rank's share of what is trained, in the masters' dtype: moments.
+  [[nodiscard]] FlatPair make_owned_state() const;
+  /// Everything that is trained.
   [[nodiscard]] const std::vector<TrainedRun>& runs() const { return runs_; }
+  /// What this rank updates: runs cut to its share. `state` counts from the share's beginning.
+  [[nodiscard]] std::vector<TrainedRun> owned_runs() const;
+  [[nodiscard]] const StateSharing& sharing() const { return sharing_; }
+  [[nodiscard]] parallel::Share share(ParameterGroup group) const;
+  /// Nothing where no number of the tensor is in this rank's share.
+  [[nodiscard]] std::optional<OwnedPiece> owned(const StoredTensor& tensor) const;
+  /// Sets a tensor, and its master as far as this rank has it.
+  void set(const StoredTensor& tensor, const at::Tensor& values);
   /// Whether every router is trained.
   [[nodiscard]] bool trains_routers() const;
 
   void zero_gradients();
 
-  /// Copies the masters to the weights; nothing to do without masters.
+  /// Copies this rank's masters to the weights; nothing to do without masters.
   void publish();
 
   /// Fills matrices with N(0, std), norms with one, buffers with zero. Each published tensor has a
@@ -116,7 +148,8 @@ class ParameterStore {
   void add_run(const StoredTensor& tensor);
   void attach(Model& model, const Placement& placement, const TrainingRate& rate);
   void add_buffers(Model& model, at::ScalarType precise);
-  [[nodiscard]] FlatPair make_state(at::ScalarType dtype) const;
+  [[nodiscard]] int64_t state_size(ParameterGroup group) const;
+  void fill(const std::function<void(const StoredTensor&, at::Tensor&)>& make);
 
   std::vector<StoredTensor> tensors_;
   std::vector<TrainedRun> runs_;
@@ -125,6 +158,8 @@ class ParameterStore {
   FlatPair masters_;
   FlatPair gradients_;
   int64_t state_sizes_[2] = {0, 0};
+  StateSharing sharing_;
+  at::ScalarType precise_;
 };
 
 }  // namespace dsmoe::nn

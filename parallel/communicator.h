@@ -44,6 +44,9 @@ class Communicator {
   }
   /// In place; the same bits on every rank. float32, float64, int64.
   virtual void all_reduce(at::Tensor& tensor, ReduceOp op) = 0;
+  /// input is [size * rows, ...], a block for each rank in rank order; output becomes the sum over
+  /// the ranks of this rank's block. Not aliased. float32, float64, int64.
+  virtual void reduce_scatter(at::Tensor& output, const at::Tensor& input) = 0;
   /// output is [size * rows, ...], blocks in rank order; equal shapes on all ranks.
   virtual void all_gather(at::Tensor& output, const at::Tensor& input) = 0;
   virtual void broadcast(at::Tensor& tensor, int64_t root) = 0;

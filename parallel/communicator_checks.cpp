@@ -32,6 +32,13 @@ void check_rows(const Communicator& group, const char* operation, const at::Tens
               "rows differ; output has shape ", output.sizes(), ", input ", input.sizes());
 }
 
+void check_summable(const Communicator& group, const char* operation, const at::Tensor& tensor) {
+  const auto type = tensor.scalar_type();
+  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kLong,
+              where(group, operation), "tensor of shape ", tensor.sizes(), " is ", type,
+              ", not float32, float64 or int64");
+}
+
 void check_splits(const Communicator& group, const char* role, const at::Tensor& tensor,
                   c10::IntArrayRef splits) {
   const auto prefix = where(group, "all_to_all");
@@ -59,10 +66,16 @@ void check_all_to_all(const Communicator& group, const at::Tensor& output, const
 
 void check_all_reduce(const Communicator& group, const at::Tensor& tensor) {
   check_plain(group, "all_reduce", "tensor", tensor);
-  const auto type = tensor.scalar_type();
-  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kLong,
-              where(group, "all_reduce"), "tensor of shape ", tensor.sizes(), " is ", type,
-              ", not float32, float64 or int64");
+  check_summable(group, "all_reduce", tensor);
+}
+
+void check_reduce_scatter(const Communicator& group, const at::Tensor& output,
+                          const at::Tensor& input) {
+  check_rows(group, "reduce_scatter", output, input);
+  check_summable(group, "reduce_scatter", input);
+  TORCH_CHECK(input.size(0) == group.size() * output.size(0), where(group, "reduce_scatter"),
+              "input has shape ", input.sizes(), ", output ", output.sizes(), ", the group ",
+              group.size(), " ranks");
 }
 
 void check_all_gather(const Communicator& group, const at::Tensor& output,

@@ -30,6 +30,13 @@ double block_sum(const T* values, int64_t count) {
   return sum;
 }
 
+at::Tensor own_block(const at::Tensor& flat, const Communicator& group) {
+  const int64_t size = flat.numel() / group.size();
+  return flat.narrow(0, group.rank() * size, size);
+}
+
+}  // namespace
+
 /// Blocks of fixed size, added in order: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat) {
   const int64_t blocks = (flat.numel() + kBlock - 1) / kBlock;
@@ -48,12 +55,22 @@ double sum_of_squares(const at::Tensor& flat) {
   return total;
 }
 
-}  // namespace
-
 void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& world,
                    Communicator& expert_replicas) {
   if (world.size() > 1) world.all_reduce(dense, ReduceOp::kSum);
   if (expert_replicas.size() > 1) expert_replicas.all_reduce(expert, ReduceOp::kSum);
+}
+
+void sum_own_block(at::Tensor& flat, Communicator& group) {
+  if (group.size() == 1) return;
+  const at::Tensor block = own_block(flat, group);
+  at::Tensor sum = at::empty_like(block);
+  group.reduce_scatter(sum, flat);
+  block.copy_(sum);
+}
+
+void gather_blocks(at::Tensor& flat, Communicator& group) {
+  if (group.size() > 1) group.all_gather(flat, own_block(flat, group).clone());
 }
 
 double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert, Communicator& ep) {

@@ -52,6 +52,11 @@ void LocalCommunicator::all_reduce(at::Tensor& tensor, ReduceOp /*op*/) {
   check_all_reduce(*this, tensor);
 }
 
+void LocalCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
+  check_reduce_scatter(*this, output, input);
+  copy_all(output, input);
+}
+
 void LocalCommunicator::all_gather(at::Tensor& output, const at::Tensor& input) {
   check_all_gather(*this, output, input);
   copy_all(output, input);

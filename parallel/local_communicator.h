@@ -20,6 +20,7 @@ class LocalCommunicator final : public Communicator {
                                          c10::IntArrayRef output_split_sizes,
                                          c10::IntArrayRef input_split_sizes) override;
   void all_reduce(at::Tensor& tensor, ReduceOp op) override;
+  void reduce_scatter(at::Tensor& output, const at::Tensor& input) override;
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;
   void barrier() override {}

@@ -197,6 +197,15 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  void reduce_scatter(at::Tensor& output, const at::Tensor& input) override {
+    check_reduce_scatter(*this, output, input);
+    if (output.numel() == 0) return;
+    const int count = to_count(*this, "reduce_scatter", "the numbers of a block", output.numel());
+    check(*this, "reduce_scatter",
+          MPI_Reduce_scatter_block(input.const_data_ptr(), output.mutable_data_ptr(), count,
+                                   element_type(input), MPI_SUM, comm_));
+  }
+
   void all_gather(at::Tensor& output, const at::Tensor& input) override {
     check_all_gather(*this, output, input);
     if (input.numel() == 0) return;

@@ -84,6 +84,12 @@ void RecordingCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   counter("all_reduce") += {1, 2 * (size() - 1) * bytes_of(tensor) / size(), 0.0};
 }
 
+void RecordingCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
+  const Stopwatch stopwatch(*log_, name(), "reduce_scatter");
+  inner_.reduce_scatter(output, input);
+  counter("reduce_scatter") += {1, (size() - 1) * bytes_of(output), 0.0};
+}
+
 void RecordingCommunicator::all_gather(at::Tensor& output, const at::Tensor& input) {
   const Stopwatch stopwatch(*log_, name(), "all_gather");
   inner_.all_gather(output, input);

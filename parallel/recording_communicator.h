@@ -18,14 +18,17 @@ struct OperationCount {
   OperationCount& operator+=(const OperationCount& other);
 };
 using OperationCounts = std::map<std::string, OperationCount>;
-/// By group name, then by operation: all_to_all, all_reduce, all_gather, broadcast, barrier, split.
+/// By group name, then by operation: all_to_all, all_reduce, reduce_scatter, all_gather, broadcast,
+/// barrier, split.
 using TrafficLog = std::map<std::string, OperationCounts>;
 
 /// Passes everything on and counts it. Bytes are those that leave this rank, for n ranks:
 ///   all_to_all   rows for other ranks * bytes of a row
-///   all_reduce   2 (n - 1) / n * bytes of the tensor, rounded down: the ring's share, by
-///   convention all_gather   (n - 1) * bytes of the input broadcast    (n - 1) * bytes of the
-///   tensor on the root, 0 elsewhere: by convention barrier, split   0
+///   all_reduce       2 (n - 1) / n * bytes of the tensor, rounded down: the ring's share
+///   reduce_scatter   (n - 1) * bytes of the output: the ring's share
+///   all_gather       (n - 1) * bytes of the input
+///   broadcast        (n - 1) * bytes of the tensor on the root, 0 elsewhere
+///   barrier, split   0
 /// What split() returns is recorded too, in the same log, under its own group name; groups of
 /// equal name share their counters. One thread per object and its splits.
 class RecordingCommunicator final : public Communicator {
@@ -48,6 +51,7 @@ class RecordingCommunicator final : public Communicator {
                                          c10::IntArrayRef output_split_sizes,
                                          c10::IntArrayRef input_split_sizes) override;
   void all_reduce(at::Tensor& tensor, ReduceOp op) override;
+  void reduce_scatter(at::Tensor& output, const at::Tensor& input) override;
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;
   void barrier() override;

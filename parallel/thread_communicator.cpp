@@ -35,13 +35,15 @@ std::string signature(const Parts&... parts) {
   return text.str();
 }
 
+/// The posts' numbers from `offset` bytes on, one rank after the other.
 template <typename Scalar>
-void reduce_in_rank_order(at::Tensor& tensor, const std::vector<ThreadPost>& posts, ReduceOp op) {
+void reduce_as(at::Tensor& tensor, const std::vector<ThreadPost>& posts, size_t offset,
+               ReduceOp op) {
   auto* result = static_cast<Scalar*>(tensor.mutable_data_ptr());
   std::vector<Scalar> values(static_cast<size_t>(tensor.numel()));
   if (values.empty()) return;
   for (size_t peer = 0; peer < posts.size(); ++peer) {
-    std::memcpy(values.data(), posts[peer].bytes.data(), posts[peer].bytes.size());
+    std::memcpy(values.data(), posts[peer].bytes.data() + offset, tensor.nbytes());
     for (size_t i = 0; i < values.size(); ++i) {
       if (peer == 0) {
         result[i] = values[i];
@@ -49,6 +51,18 @@ void reduce_in_rank_order(at::Tensor& tensor, const std::vector<ThreadPost>& pos
         result[i] = op == ReduceOp::kSum ? result[i] + values[i] : std::max(result[i], values[i]);
       }
     }
+  }
+}
+
+void reduce_in_rank_order(at::Tensor& tensor, const std::vector<ThreadPost>& posts, size_t offset,
+                          ReduceOp op) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return reduce_as<float>(tensor, posts, offset, op);
+    case at::kDouble:
+      return reduce_as<double>(tensor, posts, offset, op);
+    default:
+      return reduce_as<int64_t>(tensor, posts, offset, op);
   }
 }
 
@@ -145,14 +159,15 @@ void ThreadCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   const auto call = signature("all_reduce ", op == ReduceOp::kSum ? "sum" : "max", " of ",
                               tensor.scalar_type(), " ", tensor.sizes());
   const auto posts = hub_->collect(rank_, hub_->post(rank_, {call, bytes_of(tensor), {}}));
-  switch (tensor.scalar_type()) {
-    case at::kFloat:
-      return reduce_in_rank_order<float>(tensor, *posts, op);
-    case at::kDouble:
-      return reduce_in_rank_order<double>(tensor, *posts, op);
-    default:
-      return reduce_in_rank_order<int64_t>(tensor, *posts, op);
-  }
+  reduce_in_rank_order(tensor, *posts, /*offset=*/0, op);
+}
+
+void ThreadCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
+  check_reduce_scatter(*this, output, input);
+  const auto call = signature("reduce_scatter of ", input.scalar_type(), " ", input.sizes());
+  const auto posts = hub_->collect(rank_, hub_->post(rank_, {call, bytes_of(input), {}}));
+  const size_t offset = static_cast<size_t>(rank_) * output.nbytes();
+  reduce_in_rank_order(output, *posts, offset, ReduceOp::kSum);
 }
 
 void ThreadCommunicator::all_gather(at::Tensor& output, const at::Tensor& input) {

@@ -11,6 +11,7 @@
 #include "trainer/atomic_file.h"
 #include "trainer/lora.h"
 #include "trainer/safetensors_writer.h"
+#include "trainer/shared_state.h"
 
 namespace dsmoe::train {
 namespace {
@@ -24,12 +25,14 @@ std::string part_file(const std::string& directory, int64_t rank) {
 }
 
 /// What one rank holds of the adapters; dense ones stand on all, and rank 0 hands them over.
-void write_part(const std::string& path, const nn::ParameterStore& store, bool with_dense) {
+void write_part(const std::string& path, const nn::ParameterStore& store,
+                const nn::FlatPair& masters, bool with_dense) {
   std::vector<NamedTensor> tensors;
   for (const nn::StoredTensor& t : store.tensors()) {
     const bool dense = t.group == nn::ParameterGroup::kDense;
     if (nn::is_adapter(t.name) && (with_dense || !dense)) {
-      tensors.push_back({t.name, store.precise(t)});
+      tensors.push_back(
+          {t.name, masters.dense.defined() ? masters.state_view(t) : store.weights().view(t)});
     }
   }
   write_safetensors(path, tensors);
@@ -178,12 +181,14 @@ void check_targets(const PeftAdapter& adapter, const config::RunConfig& config) 
 
 void save_adapter_directory(const std::string& directory, const config::RunConfig& config,
                             const AdapterBase& base, nn::ParameterStore& store,
-                            const parallel::Topology& topology, parallel::Communicator& world) {
+                            const parallel::Topology& topology, parallel::ProcessGroups& groups) {
+  const nn::FlatPair masters = whole_masters(store, groups);
   if (topology.replica() == 0) {
     make_directories(directory);
-    write_part(part_file(directory, topology.expert_rank()), store, topology.expert_rank() == 0);
+    write_part(part_file(directory, topology.expert_rank()), store, masters,
+               topology.expert_rank() == 0);
   }
-  world.barrier();
+  groups.world.barrier();
   if (topology.rank == 0) write_whole(directory, config, base, topology.expert_size);
 }
 
@@ -211,9 +216,8 @@ void load_adapter_directory(const std::string& directory, const config::RunConfi
                             " of the run's shape\nhint: finetune.lora.target must name what the "
                             "adapter has, no more");
     }
-    store.precise(t).copy_(values);
+    store.set(t, values);
   }
-  store.publish();
 }
 
 void merge_adapter(const PeftAdapter& adapter, nn::ParameterStore& store) {
@@ -221,14 +225,13 @@ void merge_adapter(const PeftAdapter& adapter, nn::ParameterStore& store) {
   for (const nn::StoredTensor& t : store.tensors()) {
     const at::Tensor delta = adapter.delta(t.name);
     if (!delta.defined()) continue;
-    at::Tensor weight = store.precise(t);
+    at::Tensor weight = store.weights().view(t);
     if (delta.sizes() != weight.sizes()) {
       throw CheckpointError(adapter.directory() + ": its matrices for " + t.name +
                             " are of another shape\nhint: give the model that it was trained on");
     }
     weight.copy_(weight.to(at::kDouble) + delta);
   }
-  store.publish();
 }
 
 }  // namespace dsmoe::train

@@ -4,7 +4,7 @@
 
 #include "configs/run_config.h"
 #include "modules/parameter_store.h"
-#include "parallel/communicator.h"
+#include "parallel/process_groups.h"
 #include "parallel/topology.h"
 #include "trainer/peft_adapter.h"
 
@@ -21,7 +21,7 @@ struct AdapterBase {
 /// file that rank 0 then takes up. Collective over world.
 void save_adapter_directory(const std::string& directory, const config::RunConfig& config,
                             const AdapterBase& base, nn::ParameterStore& store,
-                            const parallel::Topology& topology, parallel::Communicator& world);
+                            const parallel::Topology& topology, parallel::ProcessGroups& groups);
 
 /// Fills the store's adapters from such a directory. Throws CheckpointError where it belongs to
 /// other weights (both fingerprints named), has another rank or scale, or lacks a matrix. Local.

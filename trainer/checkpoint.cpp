@@ -12,7 +12,6 @@
 #include "trainer/manifest.h"
 #include "trainer/model_directory.h"
 #include "trainer/optimizer_files.h"
-#include "trainer/safetensors_writer.h"
 
 namespace dsmoe::train {
 namespace {
@@ -30,31 +29,49 @@ std::vector<StateKind> state_kinds(const Checkpointed& run) {
   return kinds;
 }
 
+/// Whether this rank writes what it has of a group: one of several that have the same does.
+bool writes_state(nn::ParameterGroup group, const Checkpointed& run) {
+  const nn::StateSharing& sharing = run.store.sharing();
+  if (sharing.of(group).size > 1) return true;
+  const bool first_replica = run.topology.replica() == 0;
+  return group == nn::ParameterGroup::kExpert ? first_replica : run.topology.rank == 0;
+}
+
+bool shares_state(const Checkpointed& run) {
+  return run.store.sharing().dense.size > 1 || run.store.sharing().expert.size > 1;
+}
+
+/// What this rank's moments or masters hold of a tensor.
+at::Tensor values_of(const StateKind& kind, const nn::StoredTensor& t,
+                     const nn::OwnedPiece& piece) {
+  return kind.buffers->of(t.group).narrow(0, piece.state, piece.end - piece.begin);
+}
+
 void write_optimizer(const std::string& directory, const Checkpointed& run) {
-  std::vector<NamedTensor> tensors;
+  std::vector<StatePiece> pieces;
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
-      if (!t.trains()) continue;
-      if (t.group == nn::ParameterGroup::kDense && run.topology.expert_rank() != 0) continue;
-      tensors.push_back({kind.prefix + t.name, kind.buffers->state_view(t)});
+      const auto piece = run.store.owned(t);
+      if (!piece || !writes_state(t.group, run)) continue;
+      at::Tensor values = values_of(kind, t, *piece);
+      if (values.numel() == t.numel) values = values.view(t.shape);
+      pieces.push_back({kind.prefix + t.name, values, piece->begin, t.numel});
     }
   }
   make_directories(directory + "/optimizer");
-  write_safetensors(optimizer_file(directory, run.topology.expert_rank()), tensors);
+  const bool shares = shares_state(run);
+  if (!shares && run.topology.replica() > 0) return;
+  write_optimizer_file(directory, shares ? run.topology.rank : run.topology.expert_rank(), pieces);
 }
 
 void read_optimizer(const std::string& directory, const Checkpointed& run) {
   const auto files = OptimizerFiles::open(directory);
   for (const StateKind& kind : state_kinds(run)) {
     for (const nn::StoredTensor& t : run.store.tensors()) {
-      if (!t.trains()) continue;
-      const std::string name = kind.prefix + t.name;
-      const SafetensorsFile* const file = files.find(name);
-      if (file == nullptr) {
-        throw CheckpointError(directory + "/optimizer: no tensor " + name +
-                              "\nhint: use the directory as model.init_from to start afresh");
-      }
-      kind.buffers->state_view(t).copy_(file->read(name));
+      const auto piece = run.store.owned(t);
+      if (!piece) continue;
+      values_of(kind, t, *piece)
+          .copy_(files.read_elements(kind.prefix + t.name, piece->begin, piece->end));
     }
   }
 }
@@ -106,13 +123,13 @@ std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& 
   run.world.barrier();
   if (uses_lora(run.config)) {
     save_adapter_directory(staging + "/adapter", run.config, run.base, run.store, run.topology,
-                           run.world);
+                           run.groups);
   } else {
     save_model_directory(staging + "/model", run.config.model, run.store,
                          compute_dtype(run.config.run.precision), tokenizer, run.topology,
                          run.world);
   }
-  if (run.topology.replica() == 0) write_optimizer(staging, run);
+  write_optimizer(staging, run);
   run.world.barrier();
   const std::string final = checkpoints + "/" + step_directory_name(state.step);
   if (first) {
@@ -161,7 +178,6 @@ RunState load_checkpoint(const std::string& step_directory, const Checkpointed& 
     load_model_directory(step_directory + "/model", run.config.model, run.store);
   }
   read_optimizer(step_directory, run);
-  run.store.publish();
   const std::string path = step_directory + "/state.json";
   RunState state = parse_run_state(read_file(path), path);
   run.optimizer.set_steps(state.optimizer_steps);

@@ -7,7 +7,7 @@
 #include "configs/run_config.h"
 #include "data/tokenizer.h"
 #include "modules/parameter_store.h"
-#include "parallel/communicator.h"
+#include "parallel/process_groups.h"
 #include "parallel/topology.h"
 #include "trainer/adapter_directory.h"
 #include "trainer/optimizer.h"
@@ -22,6 +22,7 @@ struct Checkpointed {
   Optimizer& optimizer;
   const parallel::Topology& topology;
   parallel::Communicator& world;
+  parallel::ProcessGroups& groups;
   AdapterBase base{};  ///< of a run that trains adapters
 };
 

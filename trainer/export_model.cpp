@@ -58,10 +58,10 @@ class Source {
   [[nodiscard]] at::Tensor read_elements(const std::string& name, int64_t begin, int64_t count,
                                          c10::ScalarType dtype) const {
     const bool widens = c10::elementSize(dtype) > c10::elementSize(weights_.dtype(name));
-    const SafetensorsFile* const master = widens ? masters_.find(kMaster + name) : nullptr;
-    const at::Tensor values = master == nullptr
-                                  ? weights_.read_elements(name, begin, count)
-                                  : master->read_elements(kMaster + name, begin, begin + count);
+    const bool has_master = widens && masters_.contains(kMaster + name);
+    const at::Tensor values = has_master
+                                  ? masters_.read_elements(kMaster + name, begin, begin + count)
+                                  : weights_.read_elements(name, begin, count);
     const at::Tensor delta = delta_of(name);
     if (!delta.defined()) return values.to(dtype);
     return (values.to(at::kDouble) + delta.narrow(0, begin, count)).to(dtype);

@@ -1,10 +1,10 @@
 #include "trainer/gradients.h"
 
-#include "parallel/grad_sync.h"
 #include "trainer/balance_scope.h"
 #include "trainer/interference.h"
 #include "trainer/loss_units.h"
 #include "trainer/sequence_info.h"
+#include "trainer/shared_state.h"
 #include "trainer/step_statistics.h"
 #include "trainer/stopwatch.h"
 
@@ -152,16 +152,13 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   report.time.forward += watch.lap();
   for (const data::TokenBatch& batch : batches) run_micro_batch(step, batch);
   if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.world);
-  nn::FlatPair& gradients = context.store.gradients();
-  parallel::sum_gradients(gradients.dense, gradients.expert, context.world,
-                          *context.groups.expert_replicas);
-  report.grad_norm =
-      parallel::global_grad_norm(gradients.dense, gradients.expert, *context.groups.expert);
+  sum_gradients(context.store, context.groups);
+  report.grad_norm = gradient_norm(context.store, context.groups);
   watch.lap();
   step.statistics.reduce(context.world);
   step.statistics.fill(report, step.global);
   report.time.metrics += watch.lap();
-  if (step.interference) step.interference->fill(report, context.model, context.world);
+  if (step.interference) step.interference->fill(report, context.store, context.groups);
 }
 
 }  // namespace dsmoe::train

@@ -2,11 +2,12 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 
-#include "modules/gradient.h"
 #include "trainer/objective.h"
 #include "trainer/schedule.h"
+#include "trainer/shared_state.h"
 
 namespace dsmoe::train {
 namespace {
@@ -43,8 +44,10 @@ InterferenceValues values_of(const Sums& sums) {
   return {std::sqrt(sums.pull / sums.rest), sums.product / std::sqrt(sums.pull * sums.rest)};
 }
 
-std::string router_of(int64_t layer) {
-  return "layers." + std::to_string(layer) + ".mlp.gate.weight";
+const nn::StoredTensor& router_of(const nn::ParameterStore& store, int64_t layer) {
+  const std::string name = "model.layers." + std::to_string(layer) + ".mlp.gate.weight";
+  return *std::find_if(store.tensors().begin(), store.tensors().end(),
+                       [&](const nn::StoredTensor& t) { return t.name == name; });
 }
 
 }  // namespace
@@ -70,12 +73,12 @@ void Interference::add(const nn::ModelOutput& output, const std::vector<at::Tens
   }
 }
 
-void Interference::fill(StepReport& report, nn::Model& model, parallel::Communicator& world) {
-  const auto parameters = model->named_parameters();
+void Interference::fill(StepReport& report, nn::ParameterStore& store,
+                        parallel::ProcessGroups& groups) {
   Sums all;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    if (world.size() > 1) world.all_reduce(pulls_EM_[i], parallel::ReduceOp::kSum);
-    const at::Tensor whole_EM = nn::gradient_of(parameters[router_of(layers_[i])]).to(at::kDouble);
+    if (groups.world.size() > 1) groups.world.all_reduce(pulls_EM_[i], parallel::ReduceOp::kSum);
+    const at::Tensor whole_EM = whole_gradient(store, groups, router_of(store, layers_[i]));
     const Sums sums = sums_of(pulls_EM_[i], whole_EM - pulls_EM_[i]);
     report.layers[i].interference = values_of(sums);
     all += sums;

@@ -6,7 +6,8 @@
 
 #include "configs/run_config.h"
 #include "modules/model.h"
-#include "parallel/communicator.h"
+#include "modules/parameter_store.h"
+#include "parallel/process_groups.h"
 #include "trainer/step_report.h"
 
 namespace dsmoe::train {
@@ -26,7 +27,7 @@ class Interference {
 
   /// Fills the report's values, of each of its layers and of all routers as one vector, once the
   /// gradients are summed over ranks. Collective over world.
-  void fill(StepReport& report, nn::Model& model, parallel::Communicator& world);
+  void fill(StepReport& report, nn::ParameterStore& store, parallel::ProcessGroups& groups);
 
  private:
   std::vector<int64_t> layers_;       ///< indices of the MoE layers

@@ -36,7 +36,7 @@ void write_shard(const std::string& path, nn::ParameterStore& store, at::ScalarT
     specs.push_back({b.name, b.values.scalar_type(), b.values.sizes().vec()});
   SafetensorsWriter writer(path, specs);
   for (const nn::StoredTensor& t : store.tensors()) {
-    if (writes(t, topology)) writer.write(t.name, store.precise(t).to(dtype));
+    if (writes(t, topology)) writer.write(t.name, store.weights().view(t).to(dtype));
   }
   for (const auto& b : buffers) writer.write(b.name, b.values);
   writer.finish();
@@ -54,6 +54,17 @@ void write_index(const std::string& directory, int64_t shards) {
     }
   }
   write_safetensors_index(directory, weight_map, bytes);
+}
+
+/// Where there are masters by way of a copy in their precision.
+void read_tensor(const PublishedWeights& weights, const nn::StoredTensor& tensor,
+                 nn::ParameterStore& store) {
+  if (!store.has_masters() || !tensor.trains()) {
+    return weights.read(tensor.name, store.weights().view(tensor));
+  }
+  const at::Tensor values = at::empty(tensor.shape, store.masters().dense.options());
+  weights.read(tensor.name, values);
+  store.set(tensor, values);
 }
 
 }  // namespace
@@ -97,10 +108,9 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
   const auto weights = PublishedWeights::open(directory);
   weights.check(model);
   for (const nn::StoredTensor& t : store.tensors()) {
-    if (!nn::is_adapter(t.name)) weights.read(t.name, store.precise(t));
+    if (!nn::is_adapter(t.name)) read_tensor(weights, t, store);
   }
   for (const nn::StoredBuffer& b : store.buffers()) weights.read(b.name, b.values);
-  store.publish();
 }
 
 std::optional<std::string> step_directory_of(const std::string& model_directory) {

@@ -14,10 +14,6 @@ namespace {
 /// Numbers taken at a time, so that weights are still in the cache when they are copied.
 constexpr int64_t kPart = 1 << 14;
 
-nn::FlatPair zeros_like(const nn::FlatPair& pair) {
-  return {at::zeros_like(pair.dense), at::zeros_like(pair.expert)};
-}
-
 /// Constants of step t, in the type of the masters.
 template <class A>
 nn::kernels::AdamW<A> constants(const config::OptimizerConfig& config, int64_t t, double lr,
@@ -38,12 +34,13 @@ nn::kernels::AdamW<A> constants(const config::OptimizerConfig& config, int64_t t
 Optimizer::Optimizer(const config::OptimizerConfig& config, nn::ParameterStore& store)
     : config_(config),
       store_(store),
-      first_(zeros_like(store.gradients())),
-      second_(zeros_like(store.gradients())) {}
+      first_(store.make_owned_state()),
+      second_(store.make_owned_state()) {}
 
 void Optimizer::step(double lr, double gradient_divisor) {
   ++steps_;
-  for (const nn::TrainedRun& run : store_.runs()) update(run, lr * run.rate, gradient_divisor);
+  for (const nn::TrainedRun& run : store_.owned_runs())
+    update(run, lr * run.rate, gradient_divisor);
 }
 
 void Optimizer::update(const nn::TrainedRun& run, double lr, double gradient_divisor) {
@@ -51,13 +48,15 @@ void Optimizer::update(const nn::TrainedRun& run, double lr, double gradient_div
   const auto state_of = [&](nn::FlatPair& pair) {
     return pair.of(run.group).narrow(0, run.state, run.numel);
   };
+  const at::Tensor gradients = store_.gradients().of(run.group).narrow(
+      0, store_.share(run.group).begin + run.state, run.numel);
   const bool copies = store_.has_masters();
   const at::Tensor masters = copies ? state_of(store_.masters()) : weights;
   DSMOE_DISPATCH(weights, [&] {
     using master = nn::kernels::opmath_t<scalar_t>;
     const auto by = constants<master>(config_, steps_, lr, run.decays ? config_.weight_decay : 0.0,
                                       gradient_divisor);
-    const auto* gradient = state_of(store_.gradients()).const_data_ptr<master>();
+    const auto* gradient = gradients.const_data_ptr<master>();
     auto* weight = masters.mutable_data_ptr<master>();
     auto* first = state_of(first_).mutable_data_ptr<master>();
     auto* second = state_of(second_).mutable_data_ptr<master>();

@@ -15,7 +15,8 @@ class Optimizer {
   /// store must outlive the optimizer.
   Optimizer(const config::OptimizerConfig& config, nn::ParameterStore& store);
 
-  /// One step with gradients divided by `gradient_divisor` (> 0; clipping). Local.
+  /// One step of this rank's share, with gradients divided by `gradient_divisor` (> 0; clipping).
+  /// Local.
   void step(double lr, double gradient_divisor);
 
   /// Steps taken; skipped ones do not count.

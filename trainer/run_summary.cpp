@@ -11,6 +11,7 @@
 #include "trainer/noise_floor.h"
 #include "trainer/ratio.h"
 #include "trainer/schedule.h"
+#include "trainer/shared_state.h"
 #include "trainer/table.h"
 #include "trainer/trained_weights.h"
 
@@ -68,13 +69,26 @@ int64_t corpus_bytes(const config::RunConfig& config) {
 }
 
 /// Elements that one rank trains, the experts' as if they were spread evenly.
-int64_t trained_here(const config::RunConfig& config, const parallel::Topology& topology) {
-  int64_t trained = 0;
+/// Trained numbers of this rank, dense and expert ones.
+struct TrainedCount {
+  int64_t dense = 0;
+  int64_t expert = 0;
+};
+
+TrainedCount trained_here(const config::RunConfig& config, const parallel::Topology& topology) {
+  TrainedCount trained;
   for (const TrainedClass& one : count_trained(config, training_rate(config))) {
-    const bool shared_out = one.weight_class == nn::WeightClass::kRoutedExperts;
-    trained += shared_out ? one.trained / topology.expert_size : one.trained;
+    const bool expert = one.weight_class == nn::WeightClass::kRoutedExperts;
+    (expert ? trained.expert : trained.dense) += one.trained;
   }
+  trained.expert /= topology.expert_size;
   return trained;
+}
+
+/// Those whose masters and moments this rank has: the longest share.
+int64_t shared_out(const TrainedCount& trained, const nn::StateSharing& sharing) {
+  return parallel::share_of(trained.dense, sharing.dense).longest +
+         parallel::share_of(trained.expert, sharing.expert).longest;
 }
 
 int64_t activation_elements(const config::RunConfig& config) {
@@ -91,9 +105,10 @@ std::string precision_name(config::Precision precision) {
   return precision == config::Precision::kBf16 ? "bf16 compute, fp32 masters" : "fp32";
 }
 
-std::string layout_text(const parallel::Topology& t) {
+std::string layout_text(const config::RunConfig& c, const parallel::Topology& t) {
   return std::to_string(t.world) + " ranks = expert " + std::to_string(t.expert_size) +
-         " x replicas " + std::to_string(t.replicas());
+         " x replicas " + std::to_string(t.replicas()) +
+         (c.parallel.zero == 1 ? ", optimizer state shared (ZeRO-1)" : "");
 }
 
 std::string attention_text(const config::ModelConfig& m) {
@@ -202,7 +217,7 @@ void trained_section(Table& table, const config::RunConfig& c) {
 void batch_section(Table& table, const config::RunConfig& c, const parallel::Topology& t) {
   const int64_t tokens = c.batch.sequences * c.data.sequence_length;
   table.section("run");
-  table.row("layout", layout_text(t));
+  table.row("layout", layout_text(c, t));
   table.row("batch", std::to_string(c.batch.sequences) + " sequences x " +
                          std::to_string(c.data.sequence_length) + " = " +
                          human_count(static_cast<double>(tokens)) + " tokens, " +
@@ -257,11 +272,12 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
   constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
   constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
   MemoryEstimate memory;
-  const int64_t trained = trained_here(config, topology);
+  const TrainedCount trained = trained_here(config, topology);
+  const int64_t owned = shared_out(trained, state_sharing(config, topology));
   memory.weights = held * widths.compute;
-  if (widths.compute != widths.master) memory.weights += trained * widths.master;
-  memory.gradients = trained * widths.master;
-  memory.optimizer = 2 * trained * widths.master;
+  if (widths.compute != widths.master) memory.weights += owned * widths.master;
+  memory.gradients = (trained.dense + trained.expert) * widths.master;
+  memory.optimizer = 2 * owned * widths.master;
   memory.activations = activation_elements(config) * widths.compute;
   memory.data = corpus_bytes(config);
   memory.program =

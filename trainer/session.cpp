@@ -8,6 +8,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/lora.h"
 #include "trainer/model_directory.h"
+#include "trainer/shared_state.h"
 
 namespace dsmoe::train {
 namespace {
@@ -46,7 +47,8 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
       world(all),
       groups(parallel::make_process_groups(world, topology)),
       model(run.model, run.drop, run.batch, *groups.expert),
-      store(adapted(model, run), compute_dtype(run.run.precision), rate) {
+      store(adapted(model, run), compute_dtype(run.run.precision), rate,
+            state_sharing(run, topology)) {
   at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_host)));
 }
 

@@ -205,7 +205,8 @@ void TrainRun::show_start() {
 }
 
 Checkpointed TrainRun::checkpointed() {
-  return {session_.config, session_.store, optimizer_, session_.topology, session_.world, base_};
+  return {session_.config, session_.store,  optimizer_, session_.topology,
+          session_.world,  session_.groups, base_};
 }
 
 }  // namespace dsmoe::train

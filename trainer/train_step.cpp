@@ -7,6 +7,7 @@
 #include "trainer/memory_usage.h"
 #include "trainer/micro_batches.h"
 #include "trainer/schedule.h"
+#include "trainer/shared_state.h"
 #include "trainer/stopwatch.h"
 
 namespace dsmoe::train {
@@ -54,6 +55,7 @@ void update_weights(TrainContext& context, RunState& state, StepReport& report) 
   if (report.skipped) return;
   context.optimizer.step(report.lr,
                          clip_divisor(report.grad_norm, context.config.optimizer.clip_norm));
+  gather_weights(context.store, context.groups);
   if (context.config.balance.bias_rate > 0) {
     move_biases(context.store, report.layers, context.config.balance.bias_rate);
   }

@@ -68,8 +68,9 @@ class ResumeTest(CliTest):
                   "run.precision=fp64"]
         whole = metrics(self.train("whole", *common, "schedule.steps=8"))
         run = self.train("moving", *common, "schedule.steps=2")
-        for steps, ranks, expert in ((4, 2, 2), (6, 4, 2), (8, 0, 1)):
-            self.finish(run, *common, f"schedule.steps={steps}", f"parallel.expert={expert}", ranks=ranks)
+        for steps, ranks, expert, zero in ((3, 2, 2, 1), (4, 2, 2, 0), (6, 4, 2, 1), (7, 4, 1, 1), (8, 0, 1, 0)):
+            self.finish(run, *common, f"schedule.steps={steps}", f"parallel.expert={expert}",
+                        f"parallel.zero={zero}", ranks=ranks)
         lines = metrics(run)
         self.assertEqual([line["step"] for line in lines], list(range(1, 9)))
         for line, expected in zip(lines, whole):

@@ -127,8 +127,6 @@ TEST_CASE("a bias moves only where the router has one") {
 TEST_CASE("what is not implemented is refused") {
   expect_refused([](RunConfig& c) { c.parallel.pipeline = 2; },
                  {"parallel.pipeline (2)", "not supported yet"});
-  expect_refused([](RunConfig& c) { c.parallel.zero = 1; },
-                 {"parallel.zero (1)", "not supported yet"});
   expect_refused([](RunConfig& c) { c.run.device = "cuda"; },
                  {"run.device: cuda is not supported yet"});
 }

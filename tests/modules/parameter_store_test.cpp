@@ -11,6 +11,7 @@
 #include "tests/modules/numeric.h"
 #include "tests/modules/tiny_model.h"
 #include "tests/support/catch.h"
+#include "tests/support/stored.h"
 #include "tests/support/thread_world.h"
 
 namespace dsmoe::nn {
@@ -20,7 +21,7 @@ using Values = std::map<std::string, at::Tensor>;
 
 Values values_of(ParameterStore& store) {
   Values values;
-  for (const StoredTensor& t : store.tensors()) values[t.name] = store.precise(t).clone();
+  for (const StoredTensor& t : store.tensors()) values[t.name] = test::precise(store, t).clone();
   return values;
 }
 

@@ -53,6 +53,21 @@ Failures reduces(Communicator& world) {
   return checks.failures();
 }
 
+Failures reduces_and_scatters(Communicator& world) {
+  Checks checks;
+  const int64_t size = world.size();
+  for (const auto dtype : {at::kFloat, at::kDouble, at::kLong}) {
+    const auto base = at::arange(size * 3 * 2).view({size * 3, 2}).to(dtype);
+    auto mine = at::full({3, 2}, -1, dtype);
+    world.reduce_scatter(mine, base * (world.rank() + 1));
+    checks.equal(mine, base.narrow(0, 3 * world.rank(), 3) * (size * (size + 1) / 2),
+                 "the sum of this rank's block");
+  }
+  auto nothing = at::empty({0, 3});
+  world.reduce_scatter(nothing, at::empty({0, 3}));
+  return checks.failures();
+}
+
 /// Values whose sum depends on its order: all ranks must still hold the same bits, every time.
 Failures reduces_to_the_same_bits(Communicator& world) {
   Checks checks;
@@ -144,6 +159,8 @@ Failures rejects_wrong_arguments(Communicator& world) {
   refuses([&] { world.all_reduce(strided, ReduceOp::kSum); }, "[4, 3]");
   auto small = at::empty({world.size() + 1, 4});
   refuses([&] { world.all_gather(small, at::empty({1, 4})); }, "all_gather on group 'world'");
+  refuses([&] { world.reduce_scatter(small, at::empty({1, 4})); },
+          "reduce_scatter on group 'world'");
   refuses([&] { world.broadcast(output, world.size()); }, "root");
   refuses([&] { static_cast<void>(world.split(-1, 0, "none")); }, "color -1");
   return checks.failures();
@@ -152,6 +169,8 @@ Failures rejects_wrong_arguments(Communicator& world) {
 const bool registered =
     register_rank_case("communicator: all_gather keeps rank order", gathers_in_rank_order) &&
     register_rank_case("communicator: all_reduce sums and takes maxima", reduces) &&
+    register_rank_case("communicator: reduce_scatter gives each rank its sum",
+                       reduces_and_scatters) &&
     register_rank_case("communicator: all_reduce gives all ranks the same bits",
                        reduces_to_the_same_bits) &&
     register_rank_case("communicator: broadcast serves any root", broadcasts_from_any_root) &&

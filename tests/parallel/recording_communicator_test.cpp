@@ -71,6 +71,8 @@ TEST_CASE("the other operations count by their stated formulas") {
   const auto logs = logs_of(4, [](Communicator& world) {
     reduce(world, 10);
     auto gathered = at::full({8, 3}, 0, at::kInt);
+    at::Tensor share = at::full({2, 3}, 0.0, at::kFloat);
+    world.reduce_scatter(share, at::full({8, 3}, 1.0, at::kFloat));
     world.all_gather(gathered, at::full({2, 3}, 1, at::kInt));
     auto tensor = at::full({5}, 1, at::kByte);
     world.broadcast(tensor, 2);
@@ -79,6 +81,7 @@ TEST_CASE("the other operations count by their stated formulas") {
   });
   const auto& counts = logs[2].at("world");
   CHECK(counts.at("all_reduce").bytes == 2 * 3 * 80 / 4);
+  CHECK(counts.at("reduce_scatter").bytes == 3 * 24);
   CHECK(counts.at("all_gather").bytes == 3 * 24);
   CHECK(counts.at("broadcast").calls == 2);
   CHECK(counts.at("broadcast").bytes == 2 * 3 * 5);

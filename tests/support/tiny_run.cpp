@@ -2,6 +2,7 @@
 
 #include "trainer/micro_batches.h"
 #include "trainer/session.h"
+#include "trainer/shared_state.h"
 #include "trainer/train_step.h"
 #include "trainer/trained_weights.h"
 
@@ -101,25 +102,46 @@ config::RunConfig tiny_run() {
   return run;
 }
 
+TinyRun::TinyRun(const config::RunConfig& config, const TinyBatches& batches,
+                 parallel::Communicator& world)
+    : batches_(batches),
+      session_(config, world, /*ranks_on_host=*/1, train::training_rate(config)),
+      optimizer_(config.optimizer, session_.store) {
+  session_.store.initialize(config.run.seed, config.model.initializer_range);
+  if (batches.starved) starve(session_.store, config.model.n_routed_experts);
+  if (batches.biased) bias(session_.store);
+}
+
+train::StepReport TinyRun::gradient(int64_t first) {
+  train::TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
+                              session_.model,  session_.store,    optimizer_};
+  const train::BatchCut cut{first, batches_.sequences, session_.config.batch.micro_sequences};
+  train::MicroBatches micro;
+  for (int64_t i = 0; i < train::num_micro_batches(cut, session_.topology); ++i) {
+    micro.push_back(
+        make_batch(train::micro_batch(cut, session_.topology, i), session_.config, batches_));
+  }
+  train::StepReport report;
+  train::compute_gradients(context, micro, 1, first, report);
+  return report;
+}
+
+train::StepReport TinyRun::step(int64_t first) {
+  const train::StepReport report = gradient(first);
+  const double clip = session_.config.optimizer.clip_norm;
+  optimizer_.step(/*lr=*/0.01, train::clip_divisor(report.grad_norm, clip));
+  train::gather_weights(session_.store, session_.groups);
+  return report;
+}
+
 TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches& batches,
                              parallel::Communicator& world) {
-  train::Session session(config, world, /*ranks_on_host=*/1, train::training_rate(config));
-  session.store.initialize(config.run.seed, config.model.initializer_range);
-  if (batches.starved) starve(session.store, config.model.n_routed_experts);
-  if (batches.biased) bias(session.store);
-  train::Optimizer optimizer(config.optimizer, session.store);
-  train::TrainContext context{session.config, session.topology, session.world, session.groups,
-                              session.model,  session.store,    optimizer};
-  const train::BatchCut cut{0, batches.sequences, config.batch.micro_sequences};
-  train::MicroBatches micro;
-  for (int64_t i = 0; i < train::num_micro_batches(cut, session.topology); ++i) {
-    micro.push_back(make_batch(train::micro_batch(cut, session.topology, i), config, batches));
-  }
+  TinyRun run(config, batches, world);
   TinyGradients result;
-  train::compute_gradients(context, micro, 1, 0, result.report);
-  for (const nn::StoredTensor& t : session.store.tensors()) {
-    if (!t.trains()) continue;
-    result.gradients[t.name] = session.store.gradients().state_view(t).clone();
+  result.report = run.gradient();
+  nn::ParameterStore& store = run.session().store;
+  for (const nn::StoredTensor& t : store.tensors()) {
+    if (t.trains()) result.gradients[t.name] = store.gradients().state_view(t).clone();
   }
   return result;
 }

@@ -7,6 +7,8 @@
 
 #include "configs/run_config.h"
 #include "parallel/communicator.h"
+#include "trainer/optimizer.h"
+#include "trainer/session.h"
 #include "trainer/step_report.h"
 
 namespace dsmoe::test {
@@ -22,6 +24,27 @@ struct TinyBatches {
   bool starved = false;    ///< router weights under which half of the experts are never chosen
   bool biased = false;     ///< correction biases of either sign
   bool documents = false;  ///< rows of one to three documents each
+};
+
+/// The tiny run on this world, with initial weights; tokens depend on the sequence number only.
+class TinyRun {
+ public:
+  /// Collective over world, as everything else here.
+  TinyRun(const config::RunConfig& config, const TinyBatches& batches,
+          parallel::Communicator& world);
+
+  /// The gradient of the batch that begins with sequence `first`.
+  train::StepReport gradient(int64_t first = 0);
+  /// A whole step with a rate of 0.01, clipped as configured.
+  train::StepReport step(int64_t first);
+
+  [[nodiscard]] train::Session& session() { return session_; }
+  [[nodiscard]] train::Optimizer& optimizer() { return optimizer_; }
+
+ private:
+  TinyBatches batches_;
+  train::Session session_;
+  train::Optimizer optimizer_;
 };
 
 struct TinyGradients {

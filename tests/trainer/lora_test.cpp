@@ -9,6 +9,7 @@
 #include "parallel/local_communicator.h"
 #include "tests/data/files.h"
 #include "tests/support/catch.h"
+#include "tests/support/stored.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/tiny_run.h"
 #include "trainer/adapter_directory.h"
@@ -45,7 +46,7 @@ struct Run {
 
   Tensors weights() {
     Tensors all;
-    for (const auto& t : session.store.tensors()) all[t.name] = session.store.precise(t);
+    for (const auto& t : session.store.tensors()) all[t.name] = test::precise(session.store, t);
     return all;
   }
 
@@ -77,7 +78,7 @@ train::AdapterBase base() { return {"weights", "0123"}; }
 /// Writes the run's adapters and opens them as peft's.
 train::PeftAdapter saved(Run& run, const std::string& directory) {
   train::save_adapter_directory(directory, run.session.config, base(), run.session.store,
-                                run.session.topology, run.world);
+                                run.session.topology, run.session.groups);
   return train::PeftAdapter::open(directory);
 }
 

@@ -6,6 +6,7 @@
 #include "tests/modules/numeric.h"
 #include "tests/modules/tiny_model.h"
 #include "tests/support/catch.h"
+#include "tests/support/stored.h"
 
 namespace dsmoe::train {
 namespace {
@@ -107,20 +108,22 @@ TEST_CASE("each tensor moves at its multiple of the rate, frozen ones not at all
   store.gradients().dense.copy_(test::random(store.gradients().dense.sizes(), 5));
   store.gradients().expert.copy_(test::random(store.gradients().expert.sizes(), 6));
   std::vector<at::Tensor> before;
-  for (const nn::StoredTensor& t : store.tensors()) before.push_back(store.precise(t).clone());
+  for (const nn::StoredTensor& t : store.tensors())
+    before.push_back(test::precise(store, t).clone());
   optimizer.step(0.01, 1.5);
   for (size_t i = 0; i < before.size(); ++i) {
     const nn::StoredTensor& t = store.tensors()[i];
     CAPTURE(t.name);
     if (!t.trains()) {
-      CHECK(store.precise(t).equal(before[i]));
+      CHECK(test::precise(store, t).equal(before[i]));
       continue;
     }
     Reference wanted(before[i]);
     wanted.step(store.gradients().state_view(t) / 1.5, 1, 0.01 * rate(t.name),
                 t.decays ? config.weight_decay : 0.0, config);
-    CHECK(test::distance(store.precise(t), wanted.weight) < (dtype == at::kDouble ? 1e-14 : 1e-6));
-    CHECK(store.weights().view(t).equal(store.precise(t).to(dtype)));
+    CHECK(test::distance(test::precise(store, t), wanted.weight) <
+          (dtype == at::kDouble ? 1e-14 : 1e-6));
+    CHECK(store.weights().view(t).equal(test::precise(store, t).to(dtype)));
   }
 }
 
