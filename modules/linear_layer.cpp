@@ -8,8 +8,8 @@ LinearLayerImpl::LinearLayerImpl(int64_t out, int64_t in)
     : weight_(register_parameter("weight", at::empty({out, in}))) {}
 
 at::Tensor LinearLayerImpl::forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys) {
-  const at::Tensor y_NO = nn::linear(x_NI, weight_);
-  return adapters_.empty() ? y_NO : y_NO + adapted(x_NI, row_keys);
+  at::Tensor y_NO = nn::linear(x_NI, weight_);
+  return adapters_.empty() ? y_NO : y_NO.add_(adapted(x_NI, row_keys));
 }
 
 at::Tensor LinearLayerImpl::adapted(const at::Tensor& x_NI,
@@ -17,7 +17,7 @@ at::Tensor LinearLayerImpl::adapted(const at::Tensor& x_NI,
   std::vector<at::Tensor> parts;
   for (const Adapter& adapter : adapters_) {
     const at::Tensor low_NR = nn::linear(drop_inputs(x_NI, adapter.dropout, row_keys), adapter.a);
-    parts.push_back(nn::linear(low_NR, adapter.b) * adapter.scale);
+    parts.push_back(nn::linear(low_NR * adapter.scale, adapter.b));
   }
   return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
 }

@@ -213,6 +213,20 @@ class FinetuneTest(CliTest):
                 self.assertIn("memory per rank", out)
                 self.assertFalse((self.folder / "dry").exists())
 
+    def test_an_extended_context_is_written_down(self):
+        overrides = ["model.max_position_embeddings=256", "data.sequence_length=192",
+                     "model.rope_scaling={factor: 2, original_max_position_embeddings: 128}"]
+        run, _ = self.finetune("longer", *overrides)
+        model = step_directory(run, STEPS) / "model"
+        values = json.loads((model / "config.json").read_text())
+        self.assertEqual(values["max_position_embeddings"], 256)
+        self.assertEqual((values["rope_scaling"]["type"], values["rope_scaling"]["factor"]), ("yarn", 2))
+        self.assertEqual(values["rope_scaling"]["original_max_position_embeddings"], 128)
+        (self.folder / "long.txt").write_text(" ".join(documents(8, 40)))
+        report = self.succeed("eval", "--model", model, "--data", "long.txt", "--window", 256, "--by-position", 64,
+                              "--json").json()
+        self.assertEqual([one["to"] for one in report["positions"]], [64, 128, 192, 256])
+
     # Adapters.
 
     def test_an_adapter_evaluates_generates_and_merges_alike(self):
