@@ -23,6 +23,14 @@ struct Adapter {
   [[nodiscard]] bool defined() const { return a.defined(); }
 };
 
+/// What an adapter adds to y = W x, as two factors: x_NR b_OR^T. Undefined: nothing.
+struct LowRankProduct {
+  at::Tensor x_NR;
+  at::Tensor b_OR;
+
+  [[nodiscard]] bool defined() const { return x_NR.defined(); }
+};
+
 /// Registers an adapter's two matrices as parameters `prefix`lora_A and `prefix`lora_B.
 [[nodiscard]] Adapter register_adapter(torch::nn::Module& module, const std::string& prefix,
                                        std::vector<int64_t> a_shape, std::vector<int64_t> b_shape,

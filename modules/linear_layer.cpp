@@ -12,12 +12,29 @@ at::Tensor LinearLayerImpl::forward(const at::Tensor& x_NI, std::span<const uint
   return adapters_.empty() ? y_NO : y_NO.add_(adapted(x_NI, row_keys));
 }
 
+namespace {
+
+LowRankProduct product(const Adapter& adapter, const at::Tensor& x_NI,
+                       std::span<const uint64_t> row_keys) {
+  const at::Tensor kept_NI = drop_inputs(x_NI, adapter.dropout, row_keys);
+  return {nn::linear(kept_NI, adapter.a) * adapter.scale, adapter.b};
+}
+
+}  // namespace
+
+LowRankProduct LinearLayerImpl::low_rank(const at::Tensor& x_NI,
+                                         std::span<const uint64_t> row_keys) const {
+  if (adapters_.empty()) return {};
+  TORCH_CHECK(adapters_.size() == 1, "a matrix of ", adapters_.size(), " adapters is no product");
+  return product(adapters_.front(), x_NI, row_keys);
+}
+
 at::Tensor LinearLayerImpl::adapted(const at::Tensor& x_NI,
                                     std::span<const uint64_t> row_keys) const {
   std::vector<at::Tensor> parts;
   for (const Adapter& adapter : adapters_) {
-    const at::Tensor low_NR = nn::linear(drop_inputs(x_NI, adapter.dropout, row_keys), adapter.a);
-    parts.push_back(nn::linear(low_NR * adapter.scale, adapter.b));
+    const LowRankProduct low = product(adapter, x_NI, row_keys);
+    parts.push_back(nn::linear(low.x_NR, low.b_OR));
   }
   return parts.size() == 1 ? parts.front() : at::cat(parts, 1);
 }

@@ -20,6 +20,10 @@ class LinearLayerImpl final : public torch::nn::Module {
   /// x_NI; returns y_NO. See nn::linear. row_keys: see drop_inputs.
   at::Tensor forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys = {});
 
+  /// What the one adapter adds to W x, not multiplied out; undefined without adapters.
+  [[nodiscard]] LowRankProduct low_rank(const at::Tensor& x_NI,
+                                        std::span<const uint64_t> row_keys = {}) const;
+
   [[nodiscard]] const at::Tensor& weight() const { return weight_; }
 
   /// Adds the plan's adapters: one, or one for each of `parts`, equal cuts of the rows by name.

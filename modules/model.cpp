@@ -3,7 +3,6 @@
 #include "modules/add_adapters.h"
 #include "modules/cross_entropy.h"
 #include "modules/embedding.h"
-#include "modules/linear.h"
 
 namespace dsmoe::nn {
 
@@ -13,7 +12,7 @@ ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig
       context_{ep, TokenDropper(config, drop, batch, ep)},
       embed_tokens_(
           register_parameter("embed_tokens", at::empty({config.vocab_size, config.hidden_size}))),
-      lm_head_(register_parameter("lm_head", at::empty({config.vocab_size, config.hidden_size}))) {
+      lm_head_(register_module("lm_head", LinearLayer(config.vocab_size, config.hidden_size))) {
   torch::nn::ModuleList layers;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     layers_.emplace_back(config, i, context_);
@@ -56,6 +55,7 @@ ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& 
     if (out.record) output.routing.push_back(std::move(*out.record));
   }
   output.hidden_NM = norm_(h_NM);
+  output.row_keys = std::move(info.row_keys);
   return output;
 }
 
@@ -75,15 +75,17 @@ at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continu
 at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT,
                                const at::Tensor& counts_BT) {
   const at::Tensor counts_N = counts_BT.defined() ? counts_BT.reshape({-1}) : at::Tensor();
-  return cross_entropy_sum(output.hidden_NM, lm_head_, targets_BT.reshape({-1}), counts_N);
+  return cross_entropy_sum(output.hidden_NM, lm_head_->weight(), targets_BT.reshape({-1}), counts_N,
+                           lm_head_->low_rank(output.hidden_NM, output.row_keys));
 }
 
 at::Tensor ModelImpl::losses(const ModelOutput& output, const at::Tensor& targets_BT) {
-  return cross_entropy_rows(output.hidden_NM, lm_head_, targets_BT.reshape({-1}).contiguous());
+  const at::NoGradGuard no_grad;
+  return cross_entropy_rows(output.hidden_NM, lm_head_->weight(),
+                            targets_BT.reshape({-1}).contiguous(),
+                            lm_head_->low_rank(output.hidden_NM));
 }
 
-at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) {
-  return nn::linear(hidden_NM, lm_head_);
-}
+at::Tensor ModelImpl::logits(const at::Tensor& hidden_NM) { return lm_head_(hidden_NM); }
 
 }  // namespace dsmoe::nn

@@ -9,12 +9,14 @@
 
 #include "modules/adapter.h"
 #include "modules/block.h"
+#include "modules/linear_layer.h"
 
 namespace dsmoe::nn {
 
 struct ModelOutput {
   at::Tensor hidden_NM;                ///< after the final norm, before the head
   std::vector<RoutingRecord> routing;  ///< one per MoE layer, in order
+  std::vector<uint64_t> row_keys{};    ///< of the rows; see SequenceInfo
 };
 
 /// The DeepSeek-V2 decoder. Parameters are uninitialised until a ParameterStore takes them over.
@@ -55,7 +57,7 @@ class ModelImpl final : public torch::nn::Module {
   [[nodiscard]] int64_t expert_rank() const { return context_.ep.rank(); }
   /// Puts adapters beside the matrices that the plan names; of a stack of experts beside all or
   /// none. Before a ParameterStore takes the parameters over. Matrices that take none (embeddings,
-  /// head, router) are passed over; throws c10::Error where a stack is named in part.
+  /// router) are passed over; throws c10::Error where a stack is named in part.
   void add_adapters(const AdapterPlan& plan);
   /// Which experts of the stack at `path` (as named_parameters() tells it) are trained; see
   /// ExpertsImpl::set_trained.
@@ -67,7 +69,7 @@ class ModelImpl final : public torch::nn::Module {
   config::ModelConfig config_;
   MoeContext context_;
   at::Tensor embed_tokens_;
-  at::Tensor lm_head_;
+  LinearLayer lm_head_;
   std::vector<Block> layers_;
   RmsNorm norm_{nullptr};
   RopeTable rope_;

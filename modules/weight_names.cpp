@@ -16,10 +16,12 @@ int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
-/// Everything lives under "model." but the head; embedding and head are parameters here and modules
+bool is_head(const std::string& path) { return path.rfind("lm_head", 0) == 0; }
+
+/// Everything lives under "model." but the head; the embedding is a parameter here and a module
 /// with a `.weight` there.
 std::string published_path(const std::string& path) {
-  const std::string full = path == "lm_head" ? path : "model." + path;
+  const std::string full = is_head(path) ? path : "model." + path;
   return ends_with(full, ".weight") ? full : full + ".weight";
 }
 
@@ -54,7 +56,8 @@ std::vector<PublishedSlice> expert_slices(const std::string& prefix, bool gate_u
 
 /// peft's name of one matrix of an adapter.
 std::string adapter_name(const std::string& module, const std::string& matrix) {
-  return "base_model.model.model." + module + "." + matrix + ".weight";
+  return "base_model.model." + std::string(is_head(module) ? "" : "model.") + module + "." +
+         matrix + ".weight";
 }
 
 bool is_adapter_path(const std::string& path) { return path.find("lora_") != std::string::npos; }

@@ -31,11 +31,14 @@ void check_takes_adapter(const nn::PublishedTensor& tensor) {
     case nn::WeightClass::kDense:
     case nn::WeightClass::kSharedExperts:
     case nn::WeightClass::kRoutedExperts:
+    case nn::WeightClass::kHead:
       return;
     default:
-      throw ConfigError("finetune.lora.target names " + tensor.name +
-                        ", which takes no adapter here\nhint: attention, dense, shared_experts and "
-                        "routed_experts do");
+      throw ConfigError(
+          "finetune.lora.target names " + tensor.name +
+          ", which takes no adapter\nhint: attention, dense, shared_experts, "
+          "routed_experts and head do; the router is no linear layer in transformers, "
+          "which peft could wrap");
   }
 }
 

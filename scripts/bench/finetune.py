@@ -42,7 +42,7 @@ RECIPE = finetune_oracle.Recipe(lr=1e-3, steps=2)  # dsmoe's first step warms it
 KEYS = {"full": [], "lora": [
     "finetune.method=lora", "finetune.lora.init_from=adapter", f"finetune.lora.rank={finetune_oracle.RANK}",
     f"finetune.lora.alpha={finetune_oracle.ALPHA}",
-    "finetune.lora.target=[attention, dense, shared_experts, routed_experts]"]}
+    "finetune.lora.target=[attention, dense, shared_experts, routed_experts, head]"]}
 
 
 def conversations():

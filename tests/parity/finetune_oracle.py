@@ -97,7 +97,7 @@ def freeze(model, *parts):
 
 
 def targets(model):
-    """(target_modules, target_parameters) for attention, dense, shared and routed experts, all in full.
+    """(target_modules, target_parameters) for attention, head, dense, shared and routed experts, all in full.
 
     peft takes a module called gate_proj, up_proj or down_proj for the routed experts, wherever it stands: those of
     dense layers and shared experts are therefore named as parameters.
@@ -106,7 +106,7 @@ def targets(model):
                  if ".self_attn." in name and isinstance(module, torch.nn.Linear)]
     parts = [name for name, parameter in model.named_parameters()
              if ".mlp." in name and parameter.dim() > 1 and not name.endswith("mlp.gate.weight")]
-    return attention, parts
+    return [*attention, "lm_head"], parts
 
 
 def save_adapter(drawn, directory):

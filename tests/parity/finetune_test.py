@@ -124,7 +124,7 @@ class FinetuneTest(CliTest):
         self.check("frozen", Recipe(lr=1e-3, steps=STEPS), "finetune.freeze=[embeddings, router]",
                    frozen=("embed_tokens", "mlp.gate.weight"))
 
-    def test_adapters_on_attention_and_all_feed_forward_parts(self):
+    def test_adapters_on_attention_head_and_all_feed_forward_parts(self):
         adapter = self.folder / "adapter"
 
         def behind(run, last):
@@ -134,7 +134,7 @@ class FinetuneTest(CliTest):
         self.check("adapters", Recipe(lr=3e-3, steps=STEPS), "finetune.method=lora",
                    f"finetune.lora.init_from={adapter}", f"finetune.lora.rank={finetune_oracle.RANK}",
                    f"finetune.lora.alpha={finetune_oracle.ALPHA}",
-                   "finetune.lora.target=[attention, dense, shared_experts, routed_experts]", adapter=adapter,
+                   "finetune.lora.target=[attention, dense, shared_experts, routed_experts, head]", adapter=adapter,
                    behind=behind)
 
 

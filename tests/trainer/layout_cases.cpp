@@ -254,7 +254,7 @@ Failures adapters_with_dropout(parallel::Communicator& world) {
   config.finetune.method = config::FinetuneMethod::kLora;
   config.finetune.lora.rank = 2;
   config.finetune.lora.dropout = 0.3;
-  config.finetune.lora.target = {"attention", "dense", "shared_experts"};
+  config.finetune.lora.target = {"attention", "dense", "shared_experts", "head"};
   return compare_layouts(world, config, {.padded = true}, kExact);
 }
 

@@ -111,15 +111,17 @@ at::Tensor chain(const std::string& name, const Tensors& weights, const Tensors&
 
 TEST_CASE("an adapter's gradient is the chain rule through the merged weights") {
   const test::TempDirectory folder;
-  Run run(lora_run());
+  config::RunConfig config = lora_run();
+  config.finetune.lora.target.emplace_back("head");
+  Run run(config);
   const train::StepReport adapted = run.gradient();
   const auto plain = merged(run, saved(run, folder / "adapter"));
   const train::StepReport whole = plain->gradient();
   CHECK(adapted.loss == Approx(whole.loss).epsilon(1e-12));
   CHECK(adapted.loss_total == Approx(whole.loss_total).epsilon(1e-12));
   const Tensors got = run.gradients(), full = plain->gradients(), weights = run.weights();
-  // 3 layers of 5 attention matrices, a dense and 2 shared networks, 2 layers of 8 experts.
-  CHECK(got.size() == 2 * (3 * 5 + 3 * 3 + 2 * 8 * 2));
+  // 3 layers of 5 attention matrices, a dense and 2 shared networks, 2 layers of 8 experts, a head.
+  CHECK(got.size() == 2 * (3 * 5 + 3 * 3 + 2 * 8 * 2 + 1));
   for (const auto& [name, gradient] : got) {
     CAPTURE(name);
     CHECK(test::distance(gradient, chain(name, weights, full, 4.5 / 3)) < 1e-11);
@@ -203,11 +205,11 @@ TEST_CASE("targets that take no adapter, or only part of a matrix, are refused")
     return test::message_of<ConfigError>([&] { (void)train::training_rate(config); });
   };
   CHECK(test::has(complaint({"router"}), "takes no adapter"));
-  CHECK(test::has(complaint({"head"}), "lm_head.weight"));
+  CHECK(test::has(complaint({"embeddings"}), "embed_tokens.weight"));
   CHECK(test::has(complaint({"q_projection"}), "`q_projection` matches none"));
   CHECK(test::has(complaint({"*.mlp.experts.3.*"}), "names 1 of the 8 matrices"));
   CHECK(test::has(complaint({"shared_experts.gate_proj"}), "names 1 of the 2 matrices"));
-  CHECK(complaint({"attention", "down_proj"}).empty());
+  CHECK(complaint({"attention", "down_proj", "head"}).empty());
 }
 
 }  // namespace
