@@ -1,5 +1,6 @@
 """What can be asked without training: dry runs of the recipes, inspect, help."""
 import unittest
+import xml.etree.ElementTree
 
 from support import ROOT, CliTest, files_below
 
@@ -54,6 +55,31 @@ class DryRunTest(CliTest):
         path.write_text(text["config"])
         again = self.succeed("train", path, "--dry-run", "--json").json()
         self.assertEqual(again, text)
+
+    def schedule(self, *arguments):
+        return self.succeed("inspect", "--schedule", *arguments)
+
+    def test_a_schedule_is_drawn_as_text_picture_and_numbers(self):
+        text = self.schedule("zb_h1", "--stages", 2, "--micro-batches", 4).out
+        self.assertIn("stage 0  | F0 F1 .  B0 W0 F2 B1 W1 F3 B2 W2 B3 W3\n"
+                      "stage 1  | .  F0 B0 F1 B1 W0 F2 B2 W1 F3 B3 W2 W3\n"
+                      "idle 1 of 13 (7.7 %) on each stage, published: 1\n", text)
+        picture = self.work / "schedule.svg"
+        numbers = self.schedule("interleaved", "--stages", 2, "--micro-batches", 4, "--chunks", 2, "--json",
+                                "--svg", picture).json()
+        self.assertEqual(numbers["live_activations"], [5, 3])
+        self.assertEqual(numbers["idle"], numbers["published_bubble"])
+        drawn = xml.etree.ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text")
+        passes = [text.text for text in drawn if text.get("class") == "label"]
+        self.assertEqual(sorted(passes), sorted([f"{p}{i}{c}" for p in "FB" for i in range(4) for c in "ab"] * 2))
+
+    def test_a_schedule_that_is_not_there_is_refused(self):
+        for arguments, pattern in {("zb",): "no pipeline schedule `zb`", ("1f1b", "--chunks", 2): "1 chunk a stage",
+                                   ("interleaved", "--chunks", 2, "--micro-batches", 6): "multiple"}.items():
+            result = self.dsmoe("inspect", "--schedule", *arguments)
+            self.assertEqual(result.code, 2, result)
+            self.assertIn(pattern, result.err)
+        self.assertIn("no target", self.dsmoe("inspect").err)
 
     def inspect(self, target, *overrides):
         return self.succeed("inspect", target, "--json", *overrides).json()

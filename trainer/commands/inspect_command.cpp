@@ -2,13 +2,16 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "configs/errors.h"
 #include "configs/hf_config.h"
 #include "configs/init_from.h"
 #include "modules/model_census.h"
+#include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/command.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/human.h"
+#include "trainer/inspect_schedule.h"
 #include "trainer/model_directory.h"
 #include "trainer/run_summary.h"
 #include "trainer/session.h"
@@ -23,6 +26,7 @@ struct InspectCommand final : Command {
 
   std::string target;
   std::vector<std::string> overrides;
+  ScheduleQuestion schedule;
 };
 
 config::RunConfig configuration(const InspectCommand& command, CommandContext& context) {
@@ -96,15 +100,41 @@ std::string table_of(const nlohmann::ordered_json& json) {
   return table.text();
 }
 
+int show_schedule(const InspectCommand& command, CommandContext& context) {
+  std::string text;
+  agree(context.world, [&] {
+    if (!command.target.empty()) {
+      throw ConfigError("--schedule draws a schedule alone, not `" + command.target +
+                        "`\nhint: leave one of them out");
+    }
+    if (context.first()) text = inspect_schedule(command.schedule, command.json);
+  });
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
+
 Verb InspectCommand::verb() {
-  return {"inspect",
-          "parameters, FLOPs, cache and memory",
-          {{"target", &target, "YAML file or model directory", /*required=*/true},
-           {"overrides", &overrides, "key=value ..."},
-           json_argument(*this)}};
+  return {
+      "inspect",
+      "parameters, FLOPs, cache and memory; or a pipeline schedule",
+      {{"target", &target, "YAML file or model directory"},
+       {"overrides", &overrides, "key=value ..."},
+       {"--schedule", &schedule.kind, "draw a pipeline schedule: gpipe, 1f1b, zb_h1, interleaved"},
+       {"--stages", &schedule.stages, "of the schedule", /*required=*/false, Range::kPositive},
+       {"--micro-batches", &schedule.micro_batches, "of the schedule", /*required=*/false,
+        Range::kPositive},
+       {"--chunks", &schedule.chunks, "slices of layers a stage: interleaved",
+        /*required=*/false, Range::kPositive},
+       {"--svg", &schedule.svg, "write the drawing to a file as well"},
+       json_argument(*this)}};
 }
 
 int InspectCommand::run(CommandContext& context) {
+  if (!schedule.kind.empty()) return show_schedule(*this, context);
+  if (target.empty()) {
+    throw ConfigError(
+        "inspect: no target\nhint: give a YAML file, a model directory or --schedule KIND");
+  }
   const config::RunConfig config = configuration(*this, context);
   const auto topology =
       parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
