@@ -15,7 +15,8 @@ Row<FinetuneConfig> lora_row() {
           {.meaning = "an adapter's product is multiplied by alpha / rank", .symbol = "alpha"}),
       row("dropout", &LoraConfig::dropout, number(number_between(0.0, 0.9)),
           {.meaning = "share of an adapter's inputs that a training step leaves out",
-           .why = "against overfitting; 0 where routed experts are among the targets, as in peft"}),
+           .why = "against overfitting; 0 where feed-forward matrices are among the targets: peft "
+                  "has none there"}),
       row("target", &LoraConfig::target, text_list(),
           {.meaning = std::string("matrices that get an adapter: ") + kPatterns}),
       row("init_from", &LoraConfig::init_from, optional_text(),

@@ -16,7 +16,8 @@ namespace dsmoe::nn {
 class Attention : public torch::nn::Module {
  public:
   /// h_NM: normed layer input, rows of the sequences' segments one after the other. Returns u_NM.
-  /// Local. No rows are legal.
+  /// Local. No rows are legal, and stand in the
+  /// graph as others do: a rank without rows takes part in the same exchanges backward.
   virtual at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                              const RopeTable& rope) = 0;
 

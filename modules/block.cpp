@@ -21,7 +21,7 @@ BlockOutput BlockImpl::forward(const at::Tensor& h_NM, const RopeTable& rope,
   const at::Tensor attended_NM =
       h_NM + self_attn_->forward(input_layernorm_(h_NM), sequences, rope);
   const at::Tensor u_NM = post_attention_layernorm_(attended_NM);
-  if (dense_) return {attended_NM + dense_(u_NM, sequences.row_keys), std::nullopt};
+  if (dense_) return {attended_NM + dense_(u_NM), std::nullopt};
   MoeOutput out = moe_(u_NM, sequences, dropping);
   return {attended_NM + out.y_NM, std::move(out.record)};
 }

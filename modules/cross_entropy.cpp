@@ -52,7 +52,7 @@ struct Factors {
   Factors(const at::Tensor& x, const at::Tensor& parameter, bool with_gradient)
       : x_NI(x), parameter_VI(parameter), weight_VI(parameter.to(x.scalar_type())) {
     if (!with_gradient) return;
-    dx_NI = at::empty_like(x);
+    if (x.requires_grad()) dx_NI = at::empty_like(x);
     if (!parameter.requires_grad()) return;
     dweight_VI = at::zeros(parameter.sizes(), gradient_of(parameter).options());
   }
@@ -64,8 +64,10 @@ struct Factors {
 
   void take_gradient(const at::Tensor& dlogits_CV, int64_t begin) {
     const int64_t count = dlogits_CV.size(0);
-    at::Tensor dx_CI = dx_NI.narrow(0, begin, count);
-    at::mm_out(dx_CI, dlogits_CV, weight_VI);
+    if (dx_NI.defined()) {
+      at::Tensor dx_CI = dx_NI.narrow(0, begin, count);
+      at::mm_out(dx_CI, dlogits_CV, weight_VI);
+    }
     if (!dweight_VI.defined()) return;
     add_weight_gradient(dweight_VI, dlogits_CV, x_NI.narrow(0, begin, count));
   }

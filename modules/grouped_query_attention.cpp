@@ -23,16 +23,15 @@ at::Tensor GroupedQueryAttentionImpl::attend_fresh(const at::Tensor& query_NX,
                                                    const at::Tensor& value_NX,
                                                    const Segments& segments,
                                                    const RopeTable& rope) {
-  const std::vector<int64_t> heads{key_NX.size(0), config_.key_value_heads(), -1};
-  const auto key =
-      key_NX.view(heads).split_with_sizes({config_.qk_nope_head_dim, config_.qk_rope_head_dim}, 2);
-  const at::Tensor kv_NX = at::cat({key[0], value_NX.view(heads)}, 2).flatten(1);
+  const std::vector<int64_t> heads{config_.key_value_heads(), -1};
+  const auto key = key_NX.unflatten(1, heads).split_with_sizes(
+      {config_.qk_nope_head_dim, config_.qk_rope_head_dim}, 2);
+  const at::Tensor kv_NX = at::cat({key[0], value_NX.unflatten(1, heads)}, 2).flatten(1);
   return causal_attention(query_NX, kv_NX, key[1].flatten(1), segments, rope, config_);  // (4)-(7)
 }
 
 at::Tensor GroupedQueryAttentionImpl::forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
                                               const RopeTable& rope) {
-  if (h_NM.size(0) == 0) return h_NM;
   const std::span<const uint64_t> keys = sequences.row_keys;
   const at::Tensor query_NX = q_proj_(h_NM, keys);                                           // (1)
   const at::Tensor key_NX = k_proj_(h_NM, keys);                                             // (2)

@@ -40,7 +40,6 @@ at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM,
 at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM,
                                                  const SequenceInfo& sequences,
                                                  const RopeTable& rope) {
-  if (h_NM.size(0) == 0) return h_NM;
   const std::span<const uint64_t> keys = sequences.row_keys;
   const auto down = kv_a_proj_with_mqa_(h_NM, keys)
                         .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);

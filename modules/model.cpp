@@ -1,5 +1,7 @@
 #include "modules/model.h"
 
+#include <algorithm>
+
 #include "modules/add_adapters.h"
 #include "modules/cross_entropy.h"
 #include "modules/embedding.h"
@@ -46,7 +48,7 @@ ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& 
   if (info.segments.count() == 0) {
     info.segments = Segments::uniform(tokens_BT.size(0), tokens_BT.size(1));
   }
-  const RopeTable& angles = rope(info.segments.longest());
+  const RopeTable& angles = rope(std::max<int64_t>(1, info.segments.longest()));
   at::Tensor h_NM = embed(tokens_BT.reshape({-1}), embed_tokens_);
   ModelOutput output;
   for (Block& layer : layers_) {

@@ -21,8 +21,7 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
       parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep));
   const parallel::Dispatcher dispatcher(plan, context_.ep);
   const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
-  const at::Tensor shared_NM =
-      shared_experts_ ? shared_experts_(u_NM, sequences.row_keys) : at::Tensor();
+  const at::Tensor shared_NM = shared_experts_ ? shared_experts_(u_NM) : at::Tensor();
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
   const at::Tensor expert_RM = experts_(arrived, plan->expert_offsets);
   at::Tensor y_NM = dispatcher.combine(expert_RM);

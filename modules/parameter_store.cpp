@@ -43,12 +43,10 @@ std::vector<Placement> place(Model& model) {
 }
 
 template <class Placement>
-FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype,
-                  const StateSharing& sharing) {
+FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype) {
   int64_t sizes[2] = {0, 0};
   for (const Placement& p : all) sizes[index_of(p.group)] += p.parameter.numel();
-  return {at::zeros({parallel::padded(sizes[0], sharing.dense)}, dtype),
-          at::zeros({parallel::padded(sizes[1], sharing.expert)}, dtype)};
+  return {at::zeros({sizes[0]}, dtype), at::zeros({sizes[1]}, dtype)};
 }
 
 uint64_t hash_name(int64_t seed, const std::string& name) {
@@ -98,14 +96,19 @@ ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const Train
     : sharing_(sharing), precise_(compute == at::kDouble ? at::kDouble : at::kFloat) {
   const at::NoGradGuard no_grad;
   const auto placements = place<Placement>(model);
-  weights_ = allocate(placements, compute, sharing);
+  weights_ = allocate(placements, compute);
   const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
-  for (const Placement& p : placements) add_tensors(p, rate, model->expert_rank() * held);
+  bool trains = false;  // alike on all ranks, whoever has what is trained
+  for (const Placement& p : placements) {
+    add_tensors(p, rate, model->expert_rank() * held);
+    trains = trains || trains_somewhere(p.path, p.parameter.sizes().vec(),
+                                        model->config().n_routed_experts, rate);
+  }
   for (const auto group : {ParameterGroup::kDense, ParameterGroup::kExpert}) {
     gradients_.of(group) =
         at::zeros({parallel::padded(state_size(group), sharing.of(group))}, precise_);
   }
-  if (compute != precise_ && !runs_.empty()) masters_ = make_owned_state();
+  if (compute != precise_ && trains) masters_ = make_owned_state();
   for (const Placement& p : placements) attach(model, p, rate);
   add_buffers(model, precise_);
 }

@@ -58,7 +58,8 @@ struct FlatPair {
   }
   /// The part of `tensor` in its published shape, a view: of the weights.
   [[nodiscard]] at::Tensor view(const StoredTensor& tensor) const;
-  /// The same of a buffer that holds only what is trained.
+  /// The same of a buffer that holds only what is trained, and all of it: gradients; masters and
+  /// moments where nothing is shared.
   [[nodiscard]] at::Tensor state_view(const StoredTensor& tensor) const;
 };
 
@@ -93,8 +94,8 @@ struct OwnedPiece {
 /// Owns a model's weights in two flat buffers, of which the module parameters are views, and the
 /// gradients of those that are trained in two more; a frozen weight has none, nor a master. For
 /// bf16 compute there are float32 masters of what is trained; else the weights are their own.
-/// Masters and the optimizer's moments may be shared out over ranks; gradients and weights are
-/// whole, and padded so that shares are equally long.
+/// Masters and the optimizer's moments may be shared out over ranks; gradients are whole,
+/// and padded so that shares are equally long.
 class ParameterStore {
  public:
   /// Takes over the parameters of `model`. compute: dtype of the modules; masters are float64 for

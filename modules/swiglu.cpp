@@ -54,8 +54,8 @@ SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size)
           register_module("gate_up_proj", LinearLayer(2 * intermediate_size, hidden_size))),
       down_proj_(register_module("down_proj", LinearLayer(hidden_size, intermediate_size))) {}
 
-at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM, std::span<const uint64_t> row_keys) {
-  return down_proj_(swiglu(gate_up_proj_(x_NM, row_keys)), row_keys);
+at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM) {
+  return down_proj_(swiglu(gate_up_proj_(x_NM)));
 }
 
 }  // namespace dsmoe::nn

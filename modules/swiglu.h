@@ -15,8 +15,7 @@ namespace dsmoe::nn {
 class SwigluMlpImpl final : public torch::nn::Module {
  public:
   SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size);
-  /// row_keys: see drop_inputs.
-  at::Tensor forward(const at::Tensor& x_NM, std::span<const uint64_t> row_keys = {});
+  at::Tensor forward(const at::Tensor& x_NM);
 
  private:
   LinearLayer gate_up_proj_{nullptr};

@@ -197,13 +197,19 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  // In pieces, each packed from all blocks: the library gathers a whole call on one rank.
   void reduce_scatter(at::Tensor& output, const at::Tensor& input) override {
     check_reduce_scatter(*this, output, input);
-    if (output.numel() == 0) return;
-    const int count = to_count(*this, "reduce_scatter", "the numbers of a block", output.numel());
-    check(*this, "reduce_scatter",
-          MPI_Reduce_scatter_block(input.const_data_ptr(), output.mutable_data_ptr(), count,
-                                   element_type(input), MPI_SUM, comm_));
+    const int64_t block = output.numel(), piece = std::max<int64_t>(1, kReduceChunk / size_);
+    const at::Tensor blocks = input.view({size_, block}), sum = output.view({-1});
+    for (int64_t begin = 0; begin < block; begin += piece) {
+      const int64_t count = std::min(piece, block - begin);
+      const at::Tensor packed = blocks.narrow(1, begin, count).contiguous();
+      check(*this, "reduce_scatter",
+            MPI_Reduce_scatter_block(packed.const_data_ptr(),
+                                     sum.narrow(0, begin, count).mutable_data_ptr(),
+                                     static_cast<int>(count), element_type(input), MPI_SUM, comm_));
+    }
   }
 
   void all_gather(at::Tensor& output, const at::Tensor& input) override {

@@ -31,8 +31,8 @@ void write_part(const std::string& path, const nn::ParameterStore& store,
   for (const nn::StoredTensor& t : store.tensors()) {
     const bool dense = t.group == nn::ParameterGroup::kDense;
     if (nn::is_adapter(t.name) && (with_dense || !dense)) {
-      tensors.push_back(
-          {t.name, masters.dense.defined() ? masters.state_view(t) : store.weights().view(t)});
+      tensors.push_back({t.name, masters.dense.defined() && t.trains() ? masters.state_view(t)
+                                                                       : store.weights().view(t)});
     }
   }
   write_safetensors(path, tensors);
@@ -82,7 +82,7 @@ void add_experts(std::vector<NamedTensor>& out, std::vector<std::string>& parame
 /// peft's tensors, and what its configuration calls their places.
 struct PeftForm {
   std::vector<NamedTensor> tensors;
-  std::vector<std::string> modules;     ///< target_modules: attention
+  std::vector<std::string> modules;     ///< target_modules: attention and head
   std::vector<std::string> parameters;  ///< target_parameters: what lies in a feed-forward network
 };
 
@@ -96,7 +96,7 @@ PeftForm peft_form(const std::map<std::string, at::Tensor>& all, const config::M
     const std::string module =
         name.substr(kPrefix.size(), name.size() - kPrefix.size() - end.size());
     // peft takes a gate_proj, up_proj or down_proj among the modules for the routed experts'.
-    if (nn::class_of(name) == nn::WeightClass::kAttention) {
+    if (is_peft_module(name)) {
       form.modules.push_back(module);
     } else {
       form.parameters.push_back(module + ".weight");

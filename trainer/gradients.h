@@ -38,9 +38,9 @@ using MicroBatches = std::vector<data::TokenBatch>;
                                        parallel::Communicator& world);
 
 /// Forward and backward of this rank's micro-batches, then the sum over ranks: the flat gradients
-/// hold the gradient of the global objective. balance.scope global_batch with several micro-batches
-/// runs them forward once more before, for the counts. Fills time, and what StepStatistics::fill
-/// fills. Collective over all groups.
+/// hold the gradient of the global objective, with parallel.zero 1 in this rank's share only.
+/// balance.scope global_batch with several micro-batches runs them forward once more before, for
+/// the counts. Fills time, and what StepStatistics::fill fills. Collective over all groups.
 void compute_gradients(TrainContext& context, const MicroBatches& batches, int64_t step,
                        int64_t first_sequence, StepReport& report);
 

@@ -64,15 +64,22 @@ void check_whole(const std::string& matrix, int64_t named, int64_t all) {
                     "\nhint: they take adapters together; name all of them or none");
 }
 
-/// peft has no dropout beside stacks of experts: such an adapter could not say what it is.
+/// peft has no dropout beside what it knows as parameters: such an adapter could not be loaded.
 void check_dropout(const config::RunConfig& config, const nn::PublishedTensor& tensor) {
-  if (config.finetune.lora.dropout == 0 || !nn::is_routed_expert(tensor.name)) return;
+  if (config.finetune.lora.dropout == 0 || is_peft_module(tensor.name)) return;
   throw ConfigError("finetune.lora.dropout (" + std::to_string(config.finetune.lora.dropout) +
-                    ") must be 0 where finetune.lora.target names routed experts: " + tensor.name +
-                    "\nhint: finetune.lora.dropout=0, or leave routed_experts out");
+                    ") must be 0 where finetune.lora.target names feed-forward matrices, as peft "
+                    "has no dropout there: " +
+                    tensor.name +
+                    "\nhint: finetune.lora.dropout=0, or finetune.lora.target=[attention, head]");
 }
 
 }  // namespace
+
+bool is_peft_module(const std::string& published_name) {
+  const auto weight_class = nn::class_of(published_name);
+  return weight_class == nn::WeightClass::kAttention || weight_class == nn::WeightClass::kHead;
+}
 
 nn::AdapterPlan adapter_plan(const config::RunConfig& config) {
   if (!uses_lora(config)) return {};

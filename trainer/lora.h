@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "configs/run_config.h"
@@ -13,11 +14,15 @@ namespace dsmoe::train {
   return config.finetune.method == config::FinetuneMethod::kLora;
 }
 
+/// Whether peft takes the matrix of a published name, or the adapter beside it, as a module: others
+/// it knows as parameters, without dropout.
+[[nodiscard]] bool is_peft_module(const std::string& published_name);
+
 /// Which matrices get an adapter; none unless the method is lora.
 [[nodiscard]] nn::AdapterPlan adapter_plan(const config::RunConfig& config);
 
 /// Throws ConfigError where a pattern of finetune.lora.target matches no tensor or one that takes
-/// no adapter (embeddings, head, router, norms), or where only some of the matrices are named that
+/// no adapter (embeddings, router, norms), or where only some of the matrices are named that
 /// take adapters together: gate_proj without up_proj, or some experts of a layer.
 void check_adapters(const config::RunConfig& config);
 

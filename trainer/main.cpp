@@ -13,6 +13,7 @@
 #include "trainer/command.h"
 #include "trainer/console.h"
 #include "trainer/heap.h"
+#include "trainer/same_program.h"
 
 namespace {
 
@@ -35,6 +36,7 @@ int run_command(Command& command, dsmoe::parallel::World& world) {
   Console console({.quiet = all.rank() != 0, .to_stderr = command.json});
   CommandContext context{all, world.ranks_on_host(), console};
   try {
+    dsmoe::train::check_same_program(all);
     return command.run(context);
   } catch (const dsmoe::UserError& error) {
     console.error(error.what());

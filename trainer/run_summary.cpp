@@ -68,8 +68,7 @@ int64_t corpus_bytes(const config::RunConfig& config) {
   return bytes;
 }
 
-/// Elements that one rank trains, the experts' as if they were spread evenly.
-/// Trained numbers of this rank, dense and expert ones.
+/// Numbers that one rank trains, the experts' as if they were spread evenly.
 struct TrainedCount {
   int64_t dense = 0;
   int64_t expert = 0;
@@ -108,7 +107,7 @@ std::string precision_name(config::Precision precision) {
 std::string layout_text(const config::RunConfig& c, const parallel::Topology& t) {
   return std::to_string(t.world) + " ranks = expert " + std::to_string(t.expert_size) +
          " x replicas " + std::to_string(t.replicas()) +
-         (c.parallel.zero == 1 ? ", optimizer state shared (ZeRO-1)" : "");
+         (c.parallel.zero == 1 && t.world > 1 ? ", optimizer state shared (ZeRO-1)" : "");
 }
 
 std::string attention_text(const config::ModelConfig& m) {

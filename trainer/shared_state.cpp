@@ -1,7 +1,9 @@
 #include "trainer/shared_state.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 
 #include "parallel/grad_sync.h"
 
@@ -21,35 +23,50 @@ bool is_shared(const nn::ParameterStore& store) {
   return store.sharing().dense.size > 1 || store.sharing().expert.size > 1;
 }
 
-/// Everything that is trained lies in the weights as in the optimizer's state.
-bool lies_alike(const nn::ParameterStore& store, ParameterGroup group) {
-  for (const nn::StoredTensor& t : store.tensors()) {
-    if (t.group == group && !t.trains()) return false;
-  }
-  return true;
-}
-
 /// Zeros with a block for each rank, as the gradients have.
 at::Tensor blocks_like_gradients(nn::ParameterStore& store, ParameterGroup group,
                                  at::ScalarType dtype) {
   return at::zeros_like(store.gradients().of(group), dtype);
 }
 
-/// By way of a buffer that holds the trained weights alone.
-void gather_trained(nn::ParameterStore& store, ParameterGroup group,
-                    parallel::Communicator& ranks) {
-  const at::Tensor& weights = store.weights().of(group);
-  at::Tensor trained = blocks_like_gradients(store, group, weights.scalar_type());
-  const auto of_group = [group](const nn::TrainedRun& run) { return run.group == group; };
-  for (const nn::TrainedRun& run : store.owned_runs()) {
-    if (!of_group(run)) continue;
-    trained.narrow(0, store.share(group).begin + run.state, run.numel)
-        .copy_(weights.narrow(0, run.offset, run.numel));
-  }
-  parallel::gather_blocks(trained, ranks);
+/// Where numbers begin .. end - 1 of what is trained lie in the weights: `visit` gets the weights
+/// and their place behind `begin`, piece by piece.
+void for_weights(nn::ParameterStore& store, ParameterGroup group, int64_t begin, int64_t end,
+                 const std::function<void(const at::Tensor& weights, int64_t place)>& visit) {
   for (const nn::TrainedRun& run : store.runs()) {
-    if (!of_group(run)) continue;
-    weights.narrow(0, run.offset, run.numel).copy_(trained.narrow(0, run.state, run.numel));
+    if (run.group != group) continue;
+    const int64_t from = std::max(run.state, begin), to = std::min(run.state + run.numel, end);
+    if (from >= to) continue;
+    visit(store.weights().of(group).narrow(0, run.offset + from - run.state, to - from),
+          from - begin);
+  }
+}
+
+/// Numbers that all ranks together send at a time.
+constexpr int64_t kGathered = int64_t{1} << 22;
+
+/// In pieces of every rank's share, so that nothing large stands in memory twice.
+void gather_weights_of(nn::ParameterStore& store, ParameterGroup group,
+                       parallel::Communicator& ranks) {
+  const parallel::Share share = store.share(group);
+  const int64_t piece = std::max<int64_t>(1, kGathered / ranks.size());
+  const auto options = store.weights().of(group).options();
+  for (int64_t begin = 0; begin < share.longest; begin += piece) {
+    const int64_t count = std::min(piece, share.longest - begin);
+    const at::Tensor mine = at::zeros({count}, options);
+    const int64_t first = ranks.rank() * share.longest + begin;
+    for_weights(store, group, first, first + count, [&](const at::Tensor& weights, int64_t place) {
+      mine.narrow(0, place, weights.numel()).copy_(weights);
+    });
+    at::Tensor all = at::empty({ranks.size() * count}, options);
+    ranks.all_gather(all, mine);
+    for (int64_t r = 0; r < ranks.size(); ++r) {
+      const int64_t theirs = r * share.longest + begin;
+      for_weights(store, group, theirs, theirs + count,
+                  [&](const at::Tensor& weights, int64_t place) {
+                    weights.copy_(all.narrow(0, r * count + place, weights.numel()));
+                  });
+    }
   }
 }
 
@@ -108,11 +125,7 @@ at::Tensor whole_gradient(nn::ParameterStore& store, parallel::ProcessGroups& gr
 void gather_weights(nn::ParameterStore& store, parallel::ProcessGroups& groups) {
   for (const ParameterGroup group : kGroups) {
     if (store.sharing().of(group).size == 1) continue;
-    if (lies_alike(store, group)) {
-      parallel::gather_blocks(store.weights().of(group), holders(group, groups));
-    } else {
-      gather_trained(store, group, holders(group, groups));
-    }
+    gather_weights_of(store, group, holders(group, groups));
   }
 }
 

@@ -4,6 +4,7 @@
 #include "trainer/micro_batches.h"
 #include "trainer/run_summary.h"
 #include "trainer/session.h"
+#include "trainer/shared_state.h"
 #include "trainer/stopwatch.h"
 #include "trainer/train_step.h"
 
@@ -40,6 +41,7 @@ StepTimes time_step(TrainContext& context, const MicroBatches& batches, int64_t 
   Stopwatch watch;
   context.optimizer.step(context.config.optimizer.lr,
                          clip_divisor(report.grad_norm, context.config.optimizer.clip_norm));
+  gather_weights(context.store, context.groups);
   StepTimes times{whole.seconds(), report.time.forward, report.time.backward, 0, watch.lap()};
   for (const auto& [group, counts] : context.world.log()) {
     for (const auto& [operation, count] : counts) times.communication += count.seconds;

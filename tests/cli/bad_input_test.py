@@ -1,9 +1,11 @@
 """Wrong input: one message with the place, the numbers and a hint, exit code 2 on every rank, nothing written."""
 import os
+import pathlib
 import re
+import subprocess
 import unittest
 
-from support import CliTest, files_below
+from support import BINARY, CliTest, environment, files_below
 
 LIMIT = 30  # seconds until the message must be there
 # Stores each rank's own exit code, which mpirun does not show, and ends well.
@@ -98,6 +100,19 @@ class BadInputTest(CliTest):
         self.check_message(result.err, expected)
         self.assertEqual(written(self.folder), before)
         return result
+
+    def test_ranks_of_different_builds_are_refused(self):
+        other = self.folder / "dsmoe"
+        other.write_bytes(pathlib.Path(BINARY).read_bytes() + b" ")
+        other.chmod(0o755)
+        command = self.command("train", self.config, ranks=1)
+        both = [*command, ":", "-np", "1", str(other), "train", str(self.config)]
+        done = subprocess.run(both, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 2, done)
+        self.assertRegex(done.stderr, r"error: rank 1 on \S+ has another program file than rank 0 on \S+: \w{32}, \w{32}")
+        self.assertIn("hint: start the same build", done.stderr)
+        self.assertFalse((self.folder / "runs").exists())
 
     def refuse_on_ranks(self, expected, *arguments, ranks=2):
         before = written(self.folder)

@@ -143,12 +143,14 @@ class FinetuneTest(CliTest):
         self.check_resume("lora", "run.precision=bf16", *LORA)
 
     def test_a_stopped_run_with_dropout_goes_on_bitwise(self):
-        self.check_resume("lora", *LORA, "finetune.lora.target=[attention, shared_experts]",
+        self.check_resume("lora", *LORA, "finetune.lora.target=[attention, head]",
                           "finetune.lora.dropout=0.2")
-        run, _ = self.finetune("without", *LORA, "finetune.lora.target=[attention, shared_experts]")
-        rates = [json.loads((step_directory(self.folder / "runs" / name, STEPS) / "adapter/adapter_config.json")
-                            .read_text())["lora_dropout"] for name in ("lora", "without")]
-        self.assertEqual(rates, [0.2, 0.0])
+        run, _ = self.finetune("without", *LORA, "finetune.lora.target=[attention, head]")
+        configs = [json.loads((step_directory(self.folder / "runs" / name, STEPS) / "adapter/adapter_config.json")
+                              .read_text()) for name in ("lora", "without")]
+        self.assertEqual([config["lora_dropout"] for config in configs], [0.2, 0.0])
+        self.assertEqual(configs[0]["target_parameters"], [])  # peft has no dropout there
+        self.assertIn("lm_head", configs[0]["target_modules"])
         losses = [metrics(self.folder / "runs" / name)[-1]["loss"] for name in ("lora", "without")]
         self.assertNotEqual(*losses)
 
@@ -298,7 +300,7 @@ class FinetuneTest(CliTest):
             ("finetune.freeze=['*']",): r"none of \d+ tensors is left to train",
             ("finetune.freeze=[gate_proj]",): r"gate_proj without|only gate_proj or only up_proj",
             (*LORA, "finetune.lora.target=[router]"): r"takes no adapter",
-            (*LORA, "finetune.lora.dropout=0.1"): r"dropout \(0\.1\d*\) must be 0 .* routed experts: \S+experts\.0\.",
+            (*LORA, "finetune.lora.dropout=0.1"): r"dropout \(0\.1\d*\) must be 0 .* feed-forward matrices.*: \S+mlp\.",
             (*LORA, "finetune.freeze=[attention]"): r"finetune\.freeze: with finetune\.method \(lora\)",
             ("finetune.method=esft", "finetune.esft.experts=none.yaml"): r"none\.yaml",
             ("data.document_mask=false",): r"data\.packing \(whole\)",
