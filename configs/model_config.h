@@ -94,9 +94,11 @@ struct ModelConfig {
   /// Experts of one device group, V2 section 2.2.2.
   [[nodiscard]] int64_t experts_per_group() const { return n_routed_experts / n_group; }
   /// Layers that hold routed experts.
-  [[nodiscard]] int64_t num_moe_layers() const {
+  [[nodiscard]] int64_t num_moe_layers() const { return moe_layers_before(num_hidden_layers); }
+  /// MoE layers among the first `layers`: the place of the next one among all MoE layers.
+  [[nodiscard]] int64_t moe_layers_before(int64_t layers) const {
     int64_t count = 0;
-    for (int64_t i = 0; i < num_hidden_layers; ++i) count += is_moe_layer(i) ? 1 : 0;
+    for (int64_t i = 0; i < layers; ++i) count += is_moe_layer(i) ? 1 : 0;
     return count;
   }
   /// Whether layer `index` (from 0) holds routed experts.

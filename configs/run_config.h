@@ -28,6 +28,7 @@ struct RunSection {
   std::string device = "cpu";
   Precision precision = Precision::kFp32;
   int64_t threads = 0;                    ///< per rank; 0: auto = cores of this host / ranks on it
+  std::vector<std::string> recompute{};   ///< layer | norms, mla_up, swiglu, experts
   int64_t record_logits = 0;              ///< steps; 0: none
   std::string resume = "auto";            ///< auto | never | a step directory
   std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume
@@ -39,6 +40,9 @@ struct RunSection {
 struct ParallelConfig {
   int64_t expert = 1;
   int64_t pipeline = 1;
+  std::string schedule = "1f1b";        ///< gpipe | 1f1b | zb_h1 | interleaved
+  int64_t chunks = 1;                   ///< slices of layers a stage, interleaved
+  std::vector<int64_t> stage_layers{};  ///< of each slice; none: balanced
   int64_t zero = 0;
   std::string backend = "auto";  ///< auto | local | mpi
 
@@ -122,6 +126,7 @@ struct DropConfig {
 struct CheckpointConfig {
   int64_t every = 500;  ///< steps; 0: only at the end
   int64_t keep = 2;
+  bool background = false;  ///< written beside training, from a copy
   int64_t permanent_every = 0;
 
   bool operator==(const CheckpointConfig&) const = default;

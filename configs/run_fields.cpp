@@ -27,6 +27,12 @@ Section run_section() {
            .unit = "steps",
            .why = "for dsmoe route, which replays other policies on them; 4 bytes a token and "
                   "expert"}),
+      row("recompute", &RunSection::recompute, text_list(),
+          {.meaning = "what the backward pass computes again instead of keeping it: layer (whole "
+                      "layers, of which input and routing are kept), or any of norms, mla_up "
+                      "(queries, keys, values), swiglu (dense and shared experts), experts (the "
+                      "routed experts' first product)",
+           .why = "when activations do not fit; gradients stay the same, bit for bit"}),
       row("resume", &RunSection::resume, text(not_empty()),
           {.meaning = "auto: from the newest checkpoint that verifies; never: from the start; or a "
                       "step directory"}),
@@ -50,7 +56,21 @@ Section parallel_section() {
           {.meaning = "ranks that share the layers",
            .symbol = "PP",
            .unit = "ranks",
-           .why = "above 1: not yet"}),
+           .why = "when the layers do not fit one rank; each rank then has some of them, and "
+                  "micro-batches go from rank to rank"}),
+      row("schedule", &ParallelConfig::schedule,
+          text(one_of({"gpipe", "1f1b", "zb_h1", "interleaved"})),
+          {.meaning = "in what order a pipeline stage works; see inspect --schedule",
+           .why =
+               "zb_h1 idles least, since it fills waits with weight gradients, and keeps more than "
+               "1f1b, but no more than its first stage; interleaved idles less than 1f1b, and "
+               "sends more; gpipe keeps every micro-batch"}),
+      row("chunks", &ParallelConfig::chunks, integer(count_from(1)),
+          {.meaning = "slices of layers that a stage has, with schedule: interleaved at least 2",
+           .unit = "slices"}),
+      row("stage_layers", &ParallelConfig::stage_layers, integer_list(count_from(1)),
+          {.meaning = "layers of each stage in order, or of each slice of the interleaved schedule",
+           .why = "without it, the costliest slice has as few operations as possible"}),
       row("zero", &ParallelConfig::zero, integer(between(0, 1)),
           {.meaning = "1: ranks with equal parameters share the optimizer's state (ZeRO-1)",
            .why = "when masters and moments, 8 or 12 bytes a parameter, do not fit each rank"}),
@@ -68,6 +88,11 @@ Section checkpoint_section() {
           {.meaning = "steps between checkpoints; 0: only at the end", .unit = "steps"}),
       row("keep", &CheckpointConfig::keep, integer(count_from(1)),
           {.meaning = "newest checkpoints that are kept", .unit = "checkpoints"}),
+      row("background", &CheckpointConfig::background, boolean(),
+          {.meaning = "write while training goes on, from a copy of what this rank writes",
+           .why =
+               "when saving takes long and there is memory for weights, moments and masters once "
+               "more; one at a time, and an error ends the run after the next step"}),
       row("permanent_every", &CheckpointConfig::permanent_every, integer(count_from(0)),
           {.meaning = "a checkpoint at a multiple of this is never deleted; 0: none",
            .unit = "steps"}),

@@ -10,11 +10,50 @@ namespace dsmoe::config {
 namespace {
 
 void check_supported(const RunConfig& config, ErrorList& errors) {
-  require(config.parallel.pipeline == 1,
-          shown("parallel.pipeline", config.parallel.pipeline) + ": above 1 is not supported yet",
-          errors);
   require(config.run.device == "cpu",
           "run.device: " + config.run.device + " is not supported yet; cpu is", errors);
+}
+
+void check_recompute(const RunConfig& config, ErrorList& errors) {
+  const std::vector<std::string> kinds{"layer", "norms", "mla_up", "swiglu", "experts"};
+  const auto& asked = config.run.recompute;
+  for (const std::string& name : asked) {
+    require(std::find(kinds.begin(), kinds.end(), name) != kinds.end(),
+            "run.recompute: `" + name + "` is none of layer, norms, mla_up, swiglu, experts",
+            errors);
+    require(name != "layer" || asked.size() == 1,
+            "run.recompute: layer already computes everything again; the other " +
+                std::to_string(asked.size() - 1) + " would do nothing",
+            errors);
+  }
+}
+
+/// Every slice has a layer, and the slices are the model.
+void check_pipeline(const RunConfig& config, ErrorList& errors) {
+  const ParallelConfig& p = config.parallel;
+  if (p.pipeline == 1) return;
+  require((p.schedule == "interleaved") == (p.chunks > 1),
+          shown("parallel.chunks", p.chunks) + " with parallel.schedule: " + p.schedule +
+              ": interleaved takes at least 2, the others 1",
+          errors);
+  const int64_t slices = p.pipeline * p.chunks, layers = config.model.num_hidden_layers;
+  require(slices <= layers,
+          shown("parallel.pipeline", p.pipeline) + " times " + shown("parallel.chunks", p.chunks) +
+              " is more than " + shown("model.num_hidden_layers", layers),
+          errors);
+  if (p.stage_layers.empty()) return;
+  const auto listed = static_cast<int64_t>(p.stage_layers.size());
+  require(listed == slices,
+          "parallel.stage_layers lists " + std::to_string(listed) + " counts, " +
+              shown("parallel.pipeline", p.pipeline) + " times " +
+              shown("parallel.chunks", p.chunks) + " slices have one each",
+          errors);
+  int64_t sum = 0;
+  for (const int64_t count : p.stage_layers) sum += count;
+  require(sum == layers,
+          "parallel.stage_layers add up to " + std::to_string(sum) + ", not to " +
+              shown("model.num_hidden_layers", layers),
+          errors);
 }
 
 void check_expert_parallel(const RunConfig& config, ErrorList& errors) {
@@ -202,6 +241,8 @@ void check_config(const RunConfig& config) {
   ErrorList errors;
   collect_model_errors(config.model, errors);
   check_supported(config, errors);
+  check_pipeline(config, errors);
+  check_recompute(config, errors);
   check_expert_parallel(config, errors);
   check_pools(config, errors);
   check_allowed_changes(config.run.allow_change, errors);

@@ -1,5 +1,7 @@
 #include "configs/validate.h"
 
+#include <algorithm>
+
 namespace dsmoe::config {
 namespace {
 
@@ -60,6 +62,16 @@ void drop_keys(const RunConfig& config, std::vector<std::string>& out) {
       .append_to(out);
 }
 
+void pipeline_keys(const ParallelConfig& parallel, std::vector<std::string>& out) {
+  if (parallel.pipeline > 1) return;
+  const ParallelConfig standard;
+  Unread("parallel.pipeline: 1")
+      .key("parallel.schedule", parallel.schedule, standard.schedule)
+      .key("parallel.chunks", parallel.chunks, standard.chunks)
+      .key("parallel.stage_layers", parallel.stage_layers, standard.stage_layers)
+      .append_to(out);
+}
+
 void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
   if (model.topk_method == TopkMethod::kGreedy) {
     Unread("model.topk_method: greedy")
@@ -71,6 +83,21 @@ void model_keys(const ModelConfig& model, std::vector<std::string>& out) {
         .key("model.q_lora_rank", model.q_lora_rank, ModelConfig{}.q_lora_rank)
         .key("model.kv_lora_rank", model.kv_lora_rank, ModelConfig{}.kv_lora_rank)
         .append_to(out);
+  }
+}
+
+void recompute_keys(const RunConfig& config, std::vector<std::string>& out) {
+  const auto asks = [&](const char* name) {
+    const auto& asked = config.run.recompute;
+    return std::find(asked.begin(), asked.end(), name) != asked.end();
+  };
+  const ModelConfig& model = config.model;
+  if (!model.is_mla() && asks("mla_up")) {
+    out.emplace_back(
+        "run.recompute: mla_up has no effect with a model.attention.kind other than mla");
+  }
+  if (model.num_moe_layers() == 0 && asks("experts")) {
+    out.emplace_back("run.recompute: experts has no effect without a layer of routed experts");
   }
 }
 
@@ -141,6 +168,8 @@ void finetune_keys(const FinetuneConfig& finetune, std::vector<std::string>& out
 
 std::vector<std::string> without_effect(const RunConfig& config) {
   std::vector<std::string> out;
+  pipeline_keys(config.parallel, out);
+  recompute_keys(config, out);
   model_keys(config.model, out);
   router_keys(config, out);
   schedule_keys(config.schedule, out);

@@ -5,8 +5,9 @@
 
 namespace dsmoe::nn {
 
-std::shared_ptr<Attention> make_attention(const config::ModelConfig& config) {
-  if (config.is_mla()) return std::make_shared<MultiHeadLatentAttentionImpl>(config);
+std::shared_ptr<Attention> make_attention(const config::ModelConfig& config,
+                                          const Recompute& recompute) {
+  if (config.is_mla()) return std::make_shared<MultiHeadLatentAttentionImpl>(config, recompute);
   return std::make_shared<GroupedQueryAttentionImpl>(config);
 }
 

@@ -7,6 +7,7 @@
 
 #include "configs/model_config.h"
 #include "modules/key_value_cache.h"
+#include "modules/recompute.h"
 #include "modules/rope.h"
 #include "modules/sequence_info.h"
 
@@ -16,10 +17,10 @@ namespace dsmoe::nn {
 class Attention : public torch::nn::Module {
  public:
   /// h_NM: normed layer input, rows of the sequences' segments one after the other. Returns u_NM.
-  /// Local. No rows are legal, and stand in the
-  /// graph as others do: a rank without rows takes part in the same exchanges backward.
+  /// again: makes h_NM for the backward pass. Local. No rows are legal, and stand in the graph as
+  /// others do: a rank without rows takes part in the same exchanges backward.
   virtual at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
-                             const RopeTable& rope) = 0;
+                             const RopeTable& rope, const RemadePtr& again) = 0;
 
   /// Goes on with sequences whose new rows stand in h_NM one after the other, and puts what later
   /// rows need into the caches of `layer`. Sequences that all begin here attend as in forward(),
@@ -29,6 +30,7 @@ class Attention : public torch::nn::Module {
 };
 
 /// The kind that model.attention.kind names.
-[[nodiscard]] std::shared_ptr<Attention> make_attention(const config::ModelConfig& config);
+[[nodiscard]] std::shared_ptr<Attention> make_attention(const config::ModelConfig& config,
+                                                        const Recompute& recompute = {});
 
 }  // namespace dsmoe::nn

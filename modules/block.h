@@ -30,7 +30,14 @@ class BlockImpl final : public torch::nn::Module {
                     const RopeTable& rope);
 
  private:
+  /// earlier: see MoeImpl::forward.
+  BlockOutput run(const at::Tensor& h_NM, const RopeTable& rope, const SequenceInfo& sequences,
+                  bool dropping, const RoutingRecord* earlier);
+  /// Whether a backward pass will come.
+  [[nodiscard]] bool recomputes(const at::Tensor& h_NM) const;
+
   int64_t layer_;
+  Recompute recompute_;
   RmsNorm input_layernorm_{nullptr};
   RmsNorm post_attention_layernorm_{nullptr};
   std::shared_ptr<Attention> self_attn_;

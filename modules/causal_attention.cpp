@@ -175,15 +175,25 @@ at::Tensor shared_rope_keys(const at::Tensor& drope_key_HNR, const Inputs& in, c
   return keys_GNR.transpose(0, 1).flatten(1);
 }
 
+/// What the forward pass kept, or how it said to make it.
+at::Tensor kept_or_made(AutogradContext* ctx, const char* name, const at::Tensor& kept) {
+  const auto found = ctx->saved_data.find(name);
+  if (found == ctx->saved_data.end()) return kept;
+  return c10::static_intrusive_pointer_cast<Remade>(found->second.toCapsule())->make();
+}
+
 struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_NX, const at::Tensor& kv_NX,
                             const at::Tensor& rope_key_NX, const at::Tensor& cos_TR,
-                            const at::Tensor& sin_TR, const Shape& s) {
+                            const at::Tensor& sin_TR, const Shape& s, const RemadePtr& q_again,
+                            const RemadePtr& kv_again) {
     const Inputs in{q_NX,   kv_NX,  rotated_keys(rope_key_NX, cos_TR, sin_TR, s),
                     cos_TR, sin_TR, at::empty({s.heads, s.segments.rows()}, cos_TR.options())};
     const at::Tensor out_NX = attend(in, s);
-    ctx->save_for_backward(
-        {q_NX, kv_NX, in.rotated_key_GNR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
+    ctx->save_for_backward({q_again ? at::Tensor() : q_NX, kv_again ? at::Tensor() : kv_NX,
+                            in.rotated_key_GNR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
+    if (q_again) ctx->saved_data["q"] = c10::IValue::make_capsule(q_again);
+    if (kv_again) ctx->saved_data["kv"] = c10::IValue::make_capsule(kv_again);
     ctx->saved_data["starts"] = s.segments.starts();
     ctx->saved_data["widths"] =
         std::vector<int64_t>{s.heads, s.key_value_heads, s.rope_key_heads, s.nope, s.rope, s.value};
@@ -202,12 +212,22 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
                   w[4],
                   w[5],
                   ctx->saved_data["scale"].toDouble()};
-    const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5]};
+    const Inputs in{kept_or_made(ctx, "q", saved[0]),
+                    kept_or_made(ctx, "kv", saved[1]),
+                    saved[2],
+                    saved[3],
+                    saved[4],
+                    saved[5]};
     const Gradients g = attend_backward(in, s, saved[6], grads[0].contiguous());
     const at::Tensor drope_key_NX = shared_rope_keys(g.drope_key_HNR, in, s);
-    return {
-        g.dq_NX, shared_key_values(g.dkv_NHX, s), drope_key_NX.to(g.dq_NX.scalar_type()), {}, {},
-        {}};
+    return {g.dq_NX,
+            shared_key_values(g.dkv_NHX, s),
+            drope_key_NX.to(g.dq_NX.scalar_type()),
+            {},
+            {},
+            {},
+            {},
+            {}};
   }
 };
 
@@ -215,7 +235,8 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
 
 at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                             const at::Tensor& rope_key_NX, const Segments& segments,
-                            const RopeTable& rope, const config::ModelConfig& config) {
+                            const RopeTable& rope, const config::ModelConfig& config,
+                            const AttentionInputs& again) {
   const Shape shape{segments,
                     config.num_attention_heads,
                     config.key_value_heads(),
@@ -225,7 +246,8 @@ at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                     config.v_head_dim,
                     softmax_scale(config)};
   return CausalAttentionFunction::apply(q_NX.contiguous(), kv_NX.contiguous(),
-                                        rope_key_NX.contiguous(), rope.cos_TR, rope.sin_TR, shape);
+                                        rope_key_NX.contiguous(), rope.cos_TR, rope.sin_TR, shape,
+                                        again.q_NX, again.kv_NX);
 }
 
 }  // namespace dsmoe::nn

@@ -3,10 +3,17 @@
 #include <ATen/core/Tensor.h>
 
 #include "configs/model_config.h"
+#include "modules/recompute.h"
 #include "modules/rope.h"
 #include "modules/segments.h"
 
 namespace dsmoe::nn {
+
+/// How a backward pass makes queries, and keys with values, instead of keeping them.
+struct AttentionInputs {
+  RemadePtr q_NX{};
+  RemadePtr kv_NX{};
+};
 
 /// V2 (14)-(18): rotates the decoupled queries and keys, joins q = [q^C; q^R] and k = [k^C; k^R],
 /// and attends causally within each segment, without copies of the heads and without a T x T
@@ -18,6 +25,7 @@ namespace dsmoe::nn {
 /// differentiable in the three projections; threads share out heads and segments.
 [[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                                           const at::Tensor& rope_key_NX, const Segments& segments,
-                                          const RopeTable& rope, const config::ModelConfig& config);
+                                          const RopeTable& rope, const config::ModelConfig& config,
+                                          const AttentionInputs& again = {});
 
 }  // namespace dsmoe::nn

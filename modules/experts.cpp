@@ -4,6 +4,7 @@
 #include <atomic>
 #include <numeric>
 
+#include "modules/deferred_gradients.h"
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
@@ -208,8 +209,60 @@ struct ExpertWeights : torch::CustomClassHolder {
   at::Tensor gate_up, down;
   Adapter gate_up_adapter, down_adapter;
   std::vector<int64_t> gate_up_slots, down_slots;
+  bool recompute = false;  ///< the first product in the backward pass
 };
 using ExpertWeightsPtr = c10::intrusive_ptr<ExpertWeights>;
+
+/// What the weight gradients of one expert are made of.
+struct WeightTerms {
+  at::Tensor dy;  ///< undefined: to be gathered again
+  at::Tensor activation, dh;
+};
+
+/// Adds the weight gradients of a layer's experts.
+class WeightGradients {
+ public:
+  WeightGradients(ExpertWeightsPtr experts, at::Tensor rows_RM, at::Tensor dout_RM,
+                  at::Tensor pair_rows_P)
+      : experts_(std::move(experts)),
+        rows_RM_(std::move(rows_RM)),
+        dout_RM_(std::move(dout_RM)),
+        pair_rows_P_(std::move(pair_rows_P)),
+        gate_up_gradient_(experts_->gate_up, experts_->gate_up_slots),
+        down_gradient_(experts_->down, experts_->down_slots),
+        gate_up_lora_(gradients_of(experts_->gate_up_adapter)),
+        down_lora_(gradients_of(experts_->down_adapter)) {}
+
+  /// Whether an expert, or an adapter beside it, has a gradient.
+  [[nodiscard]] bool trains(int64_t expert) const {
+    return gate_up_gradient_.trains(expert) || down_gradient_.trains(expert) ||
+           gate_up_lora_.defined() || down_lora_.defined();
+  }
+
+  void add(const Slice& s, const WeightTerms& terms) const {
+    if (!trains(s.expert)) return;
+    const auto& [kept, activation, dh] = terms;
+    const at::Tensor dy = kept.defined() ? kept : dout_RM_.index_select(0, s.of(pair_rows_P_));
+    down_gradient_.add(s.expert, dy, activation);
+    const Stack down(experts_->down, experts_->down_adapter);
+    down.add_adapter_gradient(down_lora_, dy, activation, s.expert);
+    if (!gate_up_gradient_.trains(s.expert) && !gate_up_lora_.defined()) return;
+    const at::Tensor x = rows_RM_.index_select(0, s.of(pair_rows_P_));
+    gate_up_gradient_.add(s.expert, dh, x);
+    const Stack gate_up(experts_->gate_up, experts_->gate_up_adapter);
+    gate_up.add_adapter_gradient(gate_up_lora_, dh, x, s.expert);
+  }
+
+ private:
+  ExpertWeightsPtr experts_;
+  at::Tensor rows_RM_;
+  at::Tensor dout_RM_;
+  at::Tensor pair_rows_P_;
+  StackGradient gate_up_gradient_;
+  StackGradient down_gradient_;
+  Adapter gate_up_lora_;
+  Adapter down_lora_;
+};
 
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   /// anchor: a matrix that requires a gradient where any does, so that the graph has this node.
@@ -218,17 +271,20 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
                             const ExpertWeightsPtr& experts, const at::Tensor& pair_rows_P,
                             const std::vector<int64_t>& offsets) {
     static_cast<void>(anchor);
-    at::Tensor h_PX = at::empty({offsets.back(), experts->gate_up.size(1)}, rows_RM.options());
+    const bool keeps = !experts->recompute;
+    at::Tensor h_PX =
+        at::empty({keeps ? offsets.back() : 0, experts->gate_up.size(1)}, rows_RM.options());
     at::Tensor y_PM = at::empty({offsets.back(), rows_RM.size(1)}, rows_RM.options());
     const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
     const Stack down(experts->down, experts->down_adapter);
     // Threads of a parallel loop record graphs unless what they read is detached.
-    for_experts(slices(offsets),
-                [&, rows = rows_RM.detach(), weights = weights_P.detach()](Slice s) {
-                  at::Tensor h = s.of(h_PX), y = s.of(y_PM);
-                  gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
-                  down.multiply(y, activate(h, s.of(weights)), s.expert);
-                });
+    for_experts(
+        slices(offsets), [&, rows = rows_RM.detach(), weights = weights_P.detach()](Slice s) {
+          at::Tensor h = keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
+          at::Tensor y = s.of(y_PM);
+          gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
+          down.multiply(y, activate(h, s.of(weights)), s.expert);
+        });
     ctx->save_for_backward({rows_RM, weights_P, pair_rows_P, h_PX});
     ctx->saved_data["experts"] = c10::IValue::make_capsule(experts);
     ctx->saved_data["offsets"] = offsets;
@@ -243,32 +299,41 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
         c10::static_intrusive_pointer_cast<ExpertWeights>(ctx->saved_data["experts"].toCapsule());
     const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
     const Stack down(experts->down, experts->down_adapter);
-    const StackGradient gate_up_gradient(experts->gate_up, experts->gate_up_slots);
-    const StackGradient down_gradient(experts->down, experts->down_slots);
-    const Adapter gate_up_lora = gradients_of(experts->gate_up_adapter);
-    const Adapter down_lora = gradients_of(experts->down_adapter);
+    const std::vector<Slice> all = slices(ctx->saved_data["offsets"].toIntVector());
+    std::vector<WeightTerms> later(defers_gradients() ? experts->gate_up_slots.size() : 0);
     const bool needs_dx = ctx->needs_input_grad(0);
     const at::Tensor dout_RM = grads[0].contiguous();
-    at::Tensor dx_PM = at::empty({needs_dx ? h_PX.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
+    const WeightGradients gradients(experts, rows_RM, dout_RM, pair_rows_P);
+    at::Tensor dx_PM =
+        at::empty({needs_dx ? weights_P.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
     at::Tensor dweights_P = at::zeros_like(weights_P);
-    for_experts(slices(ctx->saved_data["offsets"].toIntVector()), [&](Slice s) {
-      const at::Tensor index = s.of(pair_rows_P);
-      const at::Tensor dy = dout_RM.index_select(0, index);
+    for_experts(all, [&](Slice s) {
+      const at::Tensor dy = dout_RM.index_select(0, s.of(pair_rows_P));
       at::Tensor dactivation = at::empty({s.count, h_PX.size(1) / 2}, h_PX.options());
       down.turn_back(dactivation, dy, s.expert);
+      at::Tensor h;
+      if (experts->recompute) {
+        h = at::empty({s.count, h_PX.size(1)}, h_PX.options());
+        gate_up.multiply(h, rows_RM.index_select(0, s.of(pair_rows_P)), s.expert);
+      } else {
+        h = s.of(h_PX);
+      }
       const auto [dh, activation] =
-          activate_backward(dactivation, s.of(h_PX), s.of(weights_P), s.of(dweights_P));
-      down_gradient.add(s.expert, dy, activation);
-      down.add_adapter_gradient(down_lora, dy, activation, s.expert);
-      if (gate_up_gradient.trains(s.expert) || gate_up_lora.defined()) {
-        const at::Tensor x = rows_RM.index_select(0, index);
-        gate_up_gradient.add(s.expert, dh, x);
-        gate_up.add_adapter_gradient(gate_up_lora, dh, x, s.expert);
+          activate_backward(dactivation, h, s.of(weights_P), s.of(dweights_P));
+      if (later.empty()) {
+        gradients.add(s, {dy, activation, dh});
+      } else if (gradients.trains(s.expert)) {
+        later[static_cast<size_t>(s.expert)] = {{}, activation, dh};
       }
       if (!needs_dx) return;
       at::Tensor dx = s.of(dx_PM);
       gate_up.turn_back(dx, dh, s.expert);
     });
+    if (!later.empty()) {
+      weight_gradient([gradients, all, later = std::move(later)] {
+        for_experts(all, [&](Slice s) { gradients.add(s, later[static_cast<size_t>(s.expert)]); });
+      });
+    }
     at::Tensor dx_RM;
     if (needs_dx) dx_RM = sum_pairs(dx_PM, pair_rows_P, rows_RM.size(0));
     return {dx_RM, dweights_P, {}, {}, {}, {}};
@@ -309,8 +374,10 @@ Pairs fill_up(const parallel::Dispatched& in, const std::vector<int64_t>& offset
 
 }  // namespace
 
-ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count)
+ExpertsImpl::ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count,
+                         const Recompute& recompute)
     : first_(first),
+      recompute_(recompute),
       gate_up_proj_(register_parameter(
           "gate_up_proj",
           at::empty({count, 2 * config.moe_intermediate_size, config.hidden_size}))),
@@ -351,6 +418,7 @@ at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
   experts->down_adapter = down_adapter_;
   experts->gate_up_slots = gate_up_slots_;
   experts->down_slots = down_slots_;
+  experts->recompute = recompute_.experts;
   return ExpertsFunction::apply(in.rows_RM, pairs.weights_P, anchor(), experts, pairs.pair_rows_P,
                                 pairs.offsets);
 }

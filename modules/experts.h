@@ -8,6 +8,7 @@
 
 #include "configs/model_config.h"
 #include "modules/adapter.h"
+#include "modules/recompute.h"
 #include "parallel/dispatcher.h"
 
 namespace dsmoe::nn {
@@ -17,7 +18,8 @@ namespace dsmoe::nn {
 class ExpertsImpl final : public torch::nn::Module {
  public:
   /// Holds experts [first, first + count) of the layer.
-  ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count);
+  ExpertsImpl(const config::ModelConfig& config, int64_t first, int64_t count,
+              const Recompute& recompute = {});
 
   /// Per arrived row the sum over its experts here of weight * FFN(row), in ascending expert order.
   /// offsets: e + 1 values, the pairs of each expert. Returns rows_RM; rows without a pair are
@@ -40,6 +42,7 @@ class ExpertsImpl final : public torch::nn::Module {
   [[nodiscard]] at::Tensor anchor() const;
 
   int64_t first_;
+  Recompute recompute_;
   at::Tensor gate_up_proj_;
   at::Tensor down_proj_;
   Adapter gate_up_adapter_;

@@ -31,11 +31,11 @@ at::Tensor GroupedQueryAttentionImpl::attend_fresh(const at::Tensor& query_NX,
 }
 
 at::Tensor GroupedQueryAttentionImpl::forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
-                                              const RopeTable& rope) {
+                                              const RopeTable& rope, const RemadePtr& again) {
   const std::span<const uint64_t> keys = sequences.row_keys;
-  const at::Tensor query_NX = q_proj_(h_NM, keys);                                           // (1)
-  const at::Tensor key_NX = k_proj_(h_NM, keys);                                             // (2)
-  const at::Tensor value_NX = v_proj_(h_NM, keys);                                           // (3)
+  const at::Tensor query_NX = q_proj_->forward(h_NM, keys, again);                           // (1)
+  const at::Tensor key_NX = k_proj_->forward(h_NM, keys, again);                             // (2)
+  const at::Tensor value_NX = v_proj_->forward(h_NM, keys, again);                           // (3)
   return o_proj_(attend_fresh(query_NX, key_NX, value_NX, sequences.segments, rope), keys);  // (8)
 }
 

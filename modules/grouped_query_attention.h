@@ -14,8 +14,8 @@ class GroupedQueryAttentionImpl final : public Attention {
  public:
   explicit GroupedQueryAttentionImpl(const config::ModelConfig& config);
 
-  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
-                     const RopeTable& rope) override;
+  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences, const RopeTable& rope,
+                     const RemadePtr& again = {}) override;
   at::Tensor extend(const at::Tensor& h_NM, int64_t layer, std::span<const Continuation> parts,
                     const RopeTable& rope) override;
 

@@ -49,14 +49,6 @@ at::Tensor mask_like(const at::Tensor& x_NI, const InputDropout& dropout,
 
 }  // namespace
 
-uint64_t hash_of(const std::string& name) {
-  uint64_t hash = 0;
-  for (const char letter : name) {
-    hash = split_mix(hash + kGoldenGamma + static_cast<unsigned char>(letter));
-  }
-  return hash;
-}
-
 at::Tensor drop_inputs(const at::Tensor& x_NI, const InputDropout& dropout,
                        std::span<const uint64_t> row_keys) {
   if (dropout.probability == 0 || row_keys.empty()) return x_NI;

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace dsmoe::nn {
 
@@ -12,11 +11,8 @@ namespace dsmoe::nn {
 /// name alone, so that it is the same on any layout and in every forward pass of a step.
 struct InputDropout {
   double probability = 0;  ///< in [0, 1), to 1/65536; 0: none
-  uint64_t name = 0;       ///< hash of the adapter's name
+  uint64_t name = 0;       ///< hash_name of the adapter's name
 };
-
-/// The same on every machine.
-[[nodiscard]] uint64_t hash_of(const std::string& name);
 
 /// x_NI with a share of its numbers zero and the others divided by what remains; row_keys: N, or
 /// none: x_NI itself. Differentiable in x. Host memory. Local.

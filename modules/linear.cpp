@@ -1,5 +1,6 @@
 #include "modules/linear.h"
 
+#include "modules/deferred_gradients.h"
 #include "modules/gradient.h"
 
 namespace dsmoe::nn {
@@ -8,10 +9,17 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+RemadePtr again_of(AutogradContext* ctx) {
+  const auto found = ctx->saved_data.find("again");
+  if (found == ctx->saved_data.end()) return {};
+  return c10::static_intrusive_pointer_cast<Remade>(found->second.toCapsule());
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_NI,
-                            const at::Tensor& weight_OI) {
-    ctx->save_for_backward({x_NI, weight_OI});
+                            const at::Tensor& weight_OI, const RemadePtr& again) {
+    ctx->save_for_backward({again ? at::Tensor() : x_NI, weight_OI});
+    if (again) ctx->saved_data["again"] = c10::IValue::make_capsule(again);
     return at::mm(x_NI, weight_OI.to(x_NI.scalar_type()).t());
   }
 
@@ -19,18 +27,21 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor dy_NO = grads[0].contiguous();
     if (ctx->needs_input_grad(1)) {
-      add_weight_gradient(gradient_of(saved[1]), dy_NO, saved[0]);
+      weight_gradient(
+          [into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0], again = again_of(ctx)] {
+            add_weight_gradient(into, dy_NO, again ? again->make() : kept_NI);
+          });
     }
     at::Tensor dx_NI;
     if (ctx->needs_input_grad(0)) dx_NI = at::mm(dy_NO, saved[1].detach().to(dy_NO.scalar_type()));
-    return {dx_NI, {}};
+    return {dx_NI, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x_NI, const at::Tensor& weight_OI) {
-  return LinearFunction::apply(x_NI, weight_OI);
+at::Tensor linear(const at::Tensor& x_NI, const at::Tensor& weight_OI, const RemadePtr& again) {
+  return LinearFunction::apply(x_NI, weight_OI, again);
 }
 
 }  // namespace dsmoe::nn

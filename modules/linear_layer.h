@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "modules/adapter.h"
+#include "modules/recompute.h"
 
 namespace dsmoe::nn {
 
@@ -18,7 +19,8 @@ class LinearLayerImpl final : public torch::nn::Module {
   LinearLayerImpl(int64_t out, int64_t in);
 
   /// x_NI; returns y_NO. See nn::linear. row_keys: see drop_inputs.
-  at::Tensor forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys = {});
+  at::Tensor forward(const at::Tensor& x_NI, std::span<const uint64_t> row_keys = {},
+                     const RemadePtr& again = {});
 
   /// What the one adapter adds to W x, not multiplied out; undefined without adapters.
   [[nodiscard]] LowRankProduct low_rank(const at::Tensor& x_NI,
@@ -32,8 +34,8 @@ class LinearLayerImpl final : public torch::nn::Module {
              const std::vector<std::string>& parts = {});
 
  private:
-  [[nodiscard]] at::Tensor adapted(const at::Tensor& x_NI,
-                                   std::span<const uint64_t> row_keys) const;
+  [[nodiscard]] at::Tensor adapted(const at::Tensor& x_NI, std::span<const uint64_t> row_keys,
+                                   const RemadePtr& again) const;
 
   at::Tensor weight_;
   std::vector<Adapter> adapters_;

@@ -6,8 +6,9 @@
 
 namespace dsmoe::nn {
 
-MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelConfig& config)
-    : config_(config) {
+MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelConfig& config,
+                                                           const Recompute& recompute)
+    : config_(config), recompute_(recompute) {
   const int64_t width = config.num_attention_heads * config.qk_head_dim();
   const auto weight = [&](const char* name, int64_t out, int64_t in) {
     return register_module(name, LinearLayer(out, in));
@@ -30,25 +31,40 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
   o_proj_ = weight("o_proj", config.hidden_size, config.num_attention_heads * config.v_head_dim);
 }
 
-at::Tensor MultiHeadLatentAttentionImpl::query(const at::Tensor& h_NM,
-                                               std::span<const uint64_t> row_keys) {
-  if (!config_.q_lora_rank) return q_proj_(h_NM, row_keys);
-  const at::Tensor latent_NQ = q_a_proj_(h_NM, row_keys);  // (12)
-  return q_b_proj_(q_a_layernorm_(latent_NQ), row_keys);   // (13)
+MultiHeadLatentAttentionImpl::Product MultiHeadLatentAttentionImpl::up(
+    RmsNorm& norm, LinearLayer& projection, const at::Tensor& latent_NC,
+    const std::vector<uint64_t>& row_keys) {
+  const at::Tensor latent = latent_NC.contiguous();
+  const at::Tensor normed_NC = norm(latent);
+  const RemadePtr normed = norm->again(latent, recompute_.norms);
+  RemadePtr product = remade_if(
+      recompute_.mla_up,
+      [normed, kept = normed ? at::Tensor() : normed_NC.detach(), row_keys, projection]() mutable {
+        return projection->forward(normed ? normed->make() : kept, row_keys);
+      });
+  return {projection->forward(normed_NC, row_keys, normed), product};
+}
+
+MultiHeadLatentAttentionImpl::Product MultiHeadLatentAttentionImpl::query(
+    const at::Tensor& h_NM, const std::vector<uint64_t>& row_keys, const RemadePtr& again) {
+  if (!config_.q_lora_rank) return {q_proj_->forward(h_NM, row_keys, again)};
+  const at::Tensor latent_NQ = q_a_proj_->forward(h_NM, row_keys, again);  // (12)
+  return up(q_a_layernorm_, q_b_proj_, latent_NQ, row_keys);               // (13)
 }
 
 at::Tensor MultiHeadLatentAttentionImpl::forward(const at::Tensor& h_NM,
                                                  const SequenceInfo& sequences,
-                                                 const RopeTable& rope) {
-  const std::span<const uint64_t> keys = sequences.row_keys;
-  const auto down = kv_a_proj_with_mqa_(h_NM, keys)
+                                                 const RopeTable& rope, const RemadePtr& again) {
+  const std::vector<uint64_t>& keys = sequences.row_keys;
+  const auto down = kv_a_proj_with_mqa_->forward(h_NM, keys, again)
                         .split_with_sizes({config_.kv_lora_rank, config_.qk_rope_head_dim}, 1);
   const at::Tensor& latent_NC = down[0];  // (9)
   // One product makes the keys k^C = W^UK c^KV  (10)
   // and the values v^C = W^UV c^KV, head by head  (11)
-  const at::Tensor kv_NX = kv_b_proj_(kv_a_layernorm_(latent_NC), keys);
-  const at::Tensor out_NX =
-      causal_attention(query(h_NM, keys), kv_NX, down[1], sequences.segments, rope, config_);
+  const Product kv = up(kv_a_layernorm_, kv_b_proj_, latent_NC, keys);
+  const Product q = query(h_NM, keys, again);
+  const at::Tensor out_NX = causal_attention(q.y_NX, kv.y_NX, down[1], sequences.segments, rope,
+                                             config_, {q.again, kv.again});
   return o_proj_(out_NX, keys);  // (19)
 }
 
@@ -62,7 +78,7 @@ at::Tensor MultiHeadLatentAttentionImpl::extend(const at::Tensor& h_NM, int64_t 
   const RopeTable angles = angles_of(parts, rope);
   const auto cached = remember(
       at::cat({latent_NC, rotate(down[1], angles.cos_TR, angles.sin_TR)}, 1), layer, parts);
-  const at::Tensor query_NX = query(h_NM);
+  const at::Tensor query_NX = query(h_NM).y_NX;
   if (all_begin(parts)) {
     const at::Tensor kv_NX = kv_b_proj_(latent_NC);
     return o_proj_(causal_attention(query_NX, kv_NX, down[1], segments_of(parts), rope, config_));

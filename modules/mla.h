@@ -13,17 +13,28 @@ namespace dsmoe::nn {
 /// Parameters carry the published names (q_a_proj.weight, kv_a_proj_with_mqa.weight, ...).
 class MultiHeadLatentAttentionImpl final : public Attention {
  public:
-  explicit MultiHeadLatentAttentionImpl(const config::ModelConfig& config);
+  explicit MultiHeadLatentAttentionImpl(const config::ModelConfig& config,
+                                        const Recompute& recompute = {});
 
-  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences,
-                     const RopeTable& rope) override;
+  at::Tensor forward(const at::Tensor& h_NM, const SequenceInfo& sequences, const RopeTable& rope,
+                     const RemadePtr& again = {}) override;
   at::Tensor extend(const at::Tensor& h_NM, int64_t layer, std::span<const Continuation> parts,
                     const RopeTable& rope) override;
 
  private:
-  at::Tensor query(const at::Tensor& h_NM, std::span<const uint64_t> row_keys = {});
+  /// A product's output, and how to make it again.
+  struct Product {
+    at::Tensor y_NX;
+    RemadePtr again{};
+  };
+  /// What a latent's norm and its up-projection make of it.
+  Product up(RmsNorm& norm, LinearLayer& projection, const at::Tensor& latent_NC,
+             const std::vector<uint64_t>& row_keys);
+  Product query(const at::Tensor& h_NM, const std::vector<uint64_t>& row_keys = {},
+                const RemadePtr& again = {});
 
   config::ModelConfig config_;
+  Recompute recompute_;
   LinearLayer q_proj_{nullptr}, q_a_proj_{nullptr}, q_b_proj_{nullptr};
   LinearLayer kv_a_proj_with_mqa_{nullptr}, kv_b_proj_{nullptr}, o_proj_{nullptr};
   RmsNorm q_a_layernorm_{nullptr};

@@ -9,19 +9,26 @@
 namespace dsmoe::nn {
 
 ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
-                     const config::BatchConfig& batch, parallel::Communicator& ep)
+                     const config::BatchConfig& batch, parallel::Communicator& ep,
+                     std::vector<LayerSlice> slices, const Recompute& recompute)
     : config_(config),
-      context_{ep, TokenDropper(config, drop, batch, ep)},
-      embed_tokens_(
-          register_parameter("embed_tokens", at::empty({config.vocab_size, config.hidden_size}))),
-      lm_head_(register_module("lm_head", LinearLayer(config.vocab_size, config.hidden_size))) {
-  torch::nn::ModuleList layers;
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    layers_.emplace_back(config, i, context_);
-    layers->push_back(layers_.back());
+      context_{ep, TokenDropper(config, drop, batch, ep), recompute},
+      slices_(slices.empty() ? one_slice(config) : std::move(slices)) {
+  const bool last = slices_.back().last(config);
+  if (slices_.front().first()) {
+    embed_tokens_ =
+        register_parameter("embed_tokens", at::empty({config.vocab_size, config.hidden_size}));
   }
-  register_module("layers", layers);
-  norm_ = register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
+  if (last)
+    lm_head_ = register_module("lm_head", LinearLayer(config.vocab_size, config.hidden_size));
+  const auto layers = register_module("layers", std::make_shared<torch::nn::Module>());
+  for (const LayerSlice& slice : slices_) {
+    for (int64_t i = slice.begin; i < slice.end; ++i) {
+      layers_.emplace(i, layers->register_module(std::to_string(i), Block(config, i, context_)));
+    }
+  }
+  if (last) norm_ = register_module("norm", RmsNorm(config.hidden_size, config.rms_norm_eps));
+  any_ = parameters().front();
 }
 
 void ModelImpl::add_adapters(const AdapterPlan& plan) {
@@ -37,31 +44,39 @@ void ModelImpl::set_trained_experts(const std::string& path, const std::vector<i
 const RopeTable& ModelImpl::rope(int64_t positions) {
   const int64_t known = rope_.cos_TR.defined() ? rope_.cos_TR.size(0) : 0;
   if (known < positions) {
-    rope_ = make_rope_table(config_, std::max(positions, 2 * known), embed_tokens_.scalar_type());
+    rope_ = make_rope_table(config_, std::max(positions, 2 * known), dtype());
   }
   return rope_;
 }
 
 ModelOutput ModelImpl::forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences,
                                bool dropping) {
+  TORCH_CHECK(slices_ == one_slice(config_), "a stage has only a part of the model");
+  return run_slice(0, tokens_BT, sequences, dropping);
+}
+
+ModelOutput ModelImpl::run_slice(size_t number, const at::Tensor& input,
+                                 const SequenceInfo& sequences, bool dropping) {
+  const LayerSlice& slice = slices_[number];
   SequenceInfo info = sequences;
-  if (info.segments.count() == 0) {
-    info.segments = Segments::uniform(tokens_BT.size(0), tokens_BT.size(1));
+  if (info.segments.count() == 0 && slice.first()) {
+    info.segments = Segments::uniform(input.size(0), input.size(1));
   }
   const RopeTable& angles = rope(std::max<int64_t>(1, info.segments.longest()));
-  at::Tensor h_NM = embed(tokens_BT.reshape({-1}), embed_tokens_);
+  at::Tensor h_NM = slice.first() ? embed(input.reshape({-1}), embed_tokens_) : input;
   ModelOutput output;
-  for (Block& layer : layers_) {
-    BlockOutput out = layer(h_NM, angles, info, dropping);
+  for (int64_t i = slice.begin; i < slice.end; ++i) {
+    BlockOutput out = layers_.at(i)(h_NM, angles, info, dropping);
     h_NM = out.h_NM;
     if (out.record) output.routing.push_back(std::move(*out.record));
   }
-  output.hidden_NM = norm_(h_NM);
+  output.hidden_NM = slice.last(config_) ? norm_(h_NM) : h_NM;
   output.row_keys = std::move(info.row_keys);
   return output;
 }
 
 at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continuation> parts) {
+  TORCH_CHECK(slices_ == one_slice(config_), "a stage has only a part of the model");
   const at::NoGradGuard no_grad;
   int64_t positions = 1;
   for (const Continuation& part : parts) {
@@ -69,7 +84,7 @@ at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continu
   }
   const RopeTable& angles = rope(positions);
   at::Tensor h_NM = embed(tokens_N, embed_tokens_);
-  for (Block& layer : layers_) h_NM = layer->extend(h_NM, parts, angles);
+  for (auto& [number, layer] : layers_) h_NM = layer->extend(h_NM, parts, angles);
   for (const Continuation& part : parts) part.cache->advance(part.rows);
   return norm_(h_NM);
 }

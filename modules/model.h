@@ -1,33 +1,43 @@
 #pragma once
 
 #include <torch/nn/module.h>
-#include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/pimpl.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "modules/adapter.h"
 #include "modules/block.h"
+#include "modules/layer_slices.h"
 #include "modules/linear_layer.h"
 
 namespace dsmoe::nn {
 
 struct ModelOutput {
-  at::Tensor hidden_NM;                ///< after the final norm, before the head
+  at::Tensor hidden_NM;  ///< after the final norm, before the head; what goes into the next slice
   std::vector<RoutingRecord> routing;  ///< one per MoE layer, in order
   std::vector<uint64_t> row_keys{};    ///< of the rows; see SequenceInfo
 };
 
-/// The DeepSeek-V2 decoder. Parameters are uninitialised until a ParameterStore takes them over.
+/// The DeepSeek-V2 decoder, or the slices of it that a stage of a pipeline has. Parameters are
+/// uninitialised until a ParameterStore takes them over.
 class ModelImpl final : public torch::nn::Module {
  public:
-  /// ep must outlive the model. batch gives the pools of device-level dropping.
+  /// ep must outlive the model. batch gives the pools of device-level dropping. slices: ascending;
+  /// none: the whole model.
   ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
-            const config::BatchConfig& batch, parallel::Communicator& ep);
+            const config::BatchConfig& batch, parallel::Communicator& ep,
+            std::vector<LayerSlice> slices = {}, const Recompute& recompute = {});
 
-  /// tokens_BT: int64; B = 0 is legal. Collective over ep.
+  /// Through the whole model. tokens_BT: int64; B = 0 is legal. Collective over ep.
   ModelOutput forward(const at::Tensor& tokens_BT, const SequenceInfo& sequences, bool dropping);
+
+  /// Through one slice, slices()[slice]. input: tokens_BT where it is the first of the model, else
+  /// the hidden rows that the slice before it made, [B * T, M]. Collective over ep.
+  ModelOutput run_slice(size_t slice, const at::Tensor& input, const SequenceInfo& sequences,
+                        bool dropping);
+  [[nodiscard]] const std::vector<LayerSlice>& slices() const { return slices_; }
 
   /// Runs the new tokens of sequences, one after the other in tokens_N, on from their caches, which
   /// then hold them. Returns the hidden rows after the final norm, [N, M]; N = 0 is legal.
@@ -48,7 +58,7 @@ class ModelImpl final : public torch::nn::Module {
 
   [[nodiscard]] const config::ModelConfig& config() const { return config_; }
   /// What the modules compute with.
-  [[nodiscard]] at::ScalarType dtype() const { return embed_tokens_.scalar_type(); }
+  [[nodiscard]] at::ScalarType dtype() const { return any_.scalar_type(); }
   [[nodiscard]] const TokenDropper& dropper() const { return context_.dropper; }
   /// Routed experts of each layer that live on this rank, and this rank's place among their owners.
   [[nodiscard]] int64_t experts_held() const {
@@ -68,10 +78,12 @@ class ModelImpl final : public torch::nn::Module {
 
   config::ModelConfig config_;
   MoeContext context_;
-  at::Tensor embed_tokens_;
-  LinearLayer lm_head_;
-  std::vector<Block> layers_;
+  std::vector<LayerSlice> slices_;
+  at::Tensor embed_tokens_;  ///< undefined where another stage has it, as are head and norm
+  LinearLayer lm_head_{nullptr};
+  std::map<int64_t, Block> layers_;  ///< by their numbers
   RmsNorm norm_{nullptr};
+  at::Tensor any_;  ///< one of the parameters
   RopeTable rope_;
 };
 TORCH_MODULE(Model);

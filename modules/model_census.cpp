@@ -1,6 +1,7 @@
 #include "modules/model_census.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string_view>
 
 #include "modules/published_tensors.h"
@@ -15,16 +16,21 @@ double attention_core(const config::ModelConfig& config, double keys) {
                              (config.qk_head_dim() + config.v_head_dim) * config.num_hidden_layers);
 }
 
-/// Elements of the weights that multiply a token: active ones, norms and the lookup left out.
-int64_t active_matrix_elements(const config::ModelConfig& config) {
-  int64_t elements = 0;
-  int64_t expert = 0;
+/// Elements of the weights that multiply a token, of each layer and then of the head: active ones,
+/// norms and the lookup left out.
+std::vector<int64_t> active_matrix_elements(const config::ModelConfig& config) {
+  const auto layers = static_cast<size_t>(config.num_hidden_layers);
+  std::vector<int64_t> elements(layers + 1), expert(layers + 1);
   for (const PublishedTensor& t : published_tensors(config)) {
     if (t.shape.size() < 2 || t.name == "model.embed_tokens.weight") continue;
-    (is_routed_expert(t.name) ? expert : elements) += t.numel();
+    const auto layer = static_cast<size_t>(layer_of(t.name).value_or(config.num_hidden_layers));
+    (is_routed_expert(t.name) ? expert : elements)[layer] += t.numel();
   }
-  if (expert == 0) return elements;
-  return elements + expert / config.n_routed_experts * config.num_experts_per_tok;
+  for (size_t i = 0; i < layers; ++i) {
+    if (expert[i] == 0) continue;
+    elements[i] += expert[i] / config.n_routed_experts * config.num_experts_per_tok;
+  }
+  return elements;
 }
 
 bool has(const std::string& name, std::string_view part) {
@@ -84,7 +90,9 @@ ParameterCensus count_parameters(const config::ModelConfig& config) {
 }
 
 FlopsCensus count_flops(const config::ModelConfig& config, int64_t sequence_length) {
-  const auto matrices = static_cast<double>(active_matrix_elements(config));
+  const auto elements = active_matrix_elements(config);
+  const auto matrices =
+      static_cast<double>(std::accumulate(elements.begin(), elements.end(), int64_t{0}));
   const auto length = static_cast<double>(sequence_length);
   FlopsCensus census;
   census.sequence_length = sequence_length;
@@ -95,6 +103,17 @@ FlopsCensus count_flops(const config::ModelConfig& config, int64_t sequence_leng
   census.training_paper = paper_flops(config.num_hidden_layers, config.hidden_size,
                                       ffn_units(config), config.vocab_size, sequence_length);
   return census;
+}
+
+std::vector<double> count_layer_flops(const config::ModelConfig& config, int64_t sequence_length) {
+  const double keys = (static_cast<double>(sequence_length) + 1.0) / 2.0;
+  const double core = attention_core(config, keys) / static_cast<double>(config.num_hidden_layers);
+  std::vector<double> flops;
+  for (const int64_t elements : active_matrix_elements(config)) {
+    const bool head = static_cast<int64_t>(flops.size()) == config.num_hidden_layers;
+    flops.push_back(2.0 * (static_cast<double>(elements) + (head ? 0.0 : core)));
+  }
+  return flops;
 }
 
 PartCensus count_parts(const config::ModelConfig& config) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "configs/model_config.h"
 
@@ -44,6 +45,10 @@ struct FlopsCensus {
   int64_t sequence_length = 0;
 };
 [[nodiscard]] FlopsCensus count_flops(const config::ModelConfig& config, int64_t sequence_length);
+
+/// Forward operations per token of each layer, and of the head as if it were one more.
+[[nodiscard]] std::vector<double> count_layer_flops(const config::ModelConfig& config,
+                                                    int64_t sequence_length);
 
 /// The DeepSeekMoE paper's operations per token; ffn_units is the sum of x over the layers.
 [[nodiscard]] double paper_flops(int64_t layers, int64_t width, double ffn_units,

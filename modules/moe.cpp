@@ -6,25 +6,41 @@ MoeImpl::MoeImpl(const config::ModelConfig& config, int64_t layer, const MoeCont
     : context_(context), layer_(layer), num_experts_(config.n_routed_experts) {
   const int64_t held = config.n_routed_experts / context.ep.size();
   gate_ = register_module("gate", Router(config));
-  experts_ = register_module("experts", Experts(config, context.ep.rank() * held, held));
+  experts_ = register_module("experts",
+                             Experts(config, context.ep.rank() * held, held, context.recompute));
   if (config.n_shared_experts > 0) {
     shared_experts_ = register_module(
         "shared_experts",
-        SwigluMlp(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size));
+        SwigluMlp(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size,
+                  context.recompute));
   }
 }
 
-MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping) {
-  const Routing routing = gate_(u_NM, layer_, sequences.variation);
+MoeImpl::Decision MoeImpl::decide(const at::Tensor& u_NM, const SequenceInfo& sequences,
+                                  bool dropping) {
+  const Routing routing = gate_->forward(u_NM, layer_, sequences.variation);
   const at::Tensor kept_NK = context_.dropper.keep(routing, sequences, dropping);
-  const auto plan = std::make_shared<const parallel::DispatchPlan>(
-      parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep));
+  return {routing, kept_NK,
+          std::make_shared<const parallel::DispatchPlan>(
+              parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep))};
+}
+
+MoeImpl::Decision MoeImpl::follow(const at::Tensor& u_NM, const SequenceInfo& sequences,
+                                  const RoutingRecord& earlier) {
+  return {gate_->forward(u_NM, layer_, sequences.variation, earlier.experts_NK), earlier.kept_NK,
+          earlier.plan};
+}
+
+MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping,
+                           const RoutingRecord* earlier) {
+  const auto [routing, kept_NK, plan] =
+      earlier == nullptr ? decide(u_NM, sequences, dropping) : follow(u_NM, sequences, *earlier);
   const parallel::Dispatcher dispatcher(plan, context_.ep);
   const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
-  const at::Tensor shared_NM = shared_experts_ ? shared_experts_(u_NM) : at::Tensor();
+  const at::Tensor shared_NM = shared_experts_ ? shared_experts_->forward(u_NM) : at::Tensor();
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
   const at::Tensor expert_RM = experts_(arrived, plan->expert_offsets);
-  at::Tensor y_NM = dispatcher.combine(expert_RM);
+  at::Tensor y_NM = dispatcher.combine(expert_RM, /*for_graph=*/earlier != nullptr);
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
   const int64_t inward = arrived.rows_RM.requires_grad() ? 1 : 0;
   const int64_t outward = expert_RM.requires_grad() ? 1 : 0;

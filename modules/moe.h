@@ -13,10 +13,11 @@
 
 namespace dsmoe::nn {
 
-/// What every MoE layer of a model shares: who to talk to and what to drop.
+/// What every layer of a model shares: who to talk to, what to drop, what to compute again.
 struct MoeContext {
   parallel::Communicator& ep;
   TokenDropper dropper;
+  Recompute recompute{};
 };
 
 struct MoeOutput {
@@ -30,10 +31,23 @@ class MoeImpl final : public torch::nn::Module {
   /// layer: index in the model. context must outlive this.
   MoeImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context);
 
-  /// u_NM: normed input. Collective over ep; zero rows are legal and take part in every exchange.
-  MoeOutput forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping);
+  /// u_NM: normed input. earlier: the routing of an earlier run, which this one follows for its
+  /// graph alone: rows go out, and what comes back, which nobody reads, does not. Collective over
+  /// ep; zero rows are legal and take part in every exchange.
+  MoeOutput forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping,
+                    const RoutingRecord* earlier = nullptr);
 
  private:
+  /// Who goes where: decided, or as in an earlier run.
+  struct Decision {
+    Routing routing;
+    at::Tensor kept_NK;
+    std::shared_ptr<const parallel::DispatchPlan> plan;
+  };
+  Decision decide(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping);
+  Decision follow(const at::Tensor& u_NM, const SequenceInfo& sequences,
+                  const RoutingRecord& earlier);
+
   const MoeContext& context_;
   int64_t layer_;
   int64_t num_experts_;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "configs/errors.h"
+#include "modules/name_hash.h"
 #include "modules/weight_class.h"
 #include "modules/weight_names.h"
 
@@ -49,14 +50,6 @@ FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype) {
   return {at::zeros({sizes[0]}, dtype), at::zeros({sizes[1]}, dtype)};
 }
 
-uint64_t hash_name(int64_t seed, const std::string& name) {
-  uint64_t hash = 0xcbf29ce484222325ULL ^ static_cast<uint64_t>(seed);  // FNV-1a
-  for (const char c : name) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  }
-  return hash ^ (hash >> 29);
-}
-
 /// Whether some slice of a parameter is trained, on whatever rank it lies: what ranks record for
 /// the backward pass must not differ, or one would wait for the other.
 bool trains_somewhere(const std::string& path, std::vector<int64_t> shape, int64_t num_experts,
@@ -98,7 +91,7 @@ ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const Train
   const auto placements = place<Placement>(model);
   weights_ = allocate(placements, compute);
   const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
-  bool trains = false;  // alike on all ranks, whoever has what is trained
+  bool trains = false;  // alike on all ranks of a stage, whoever has what is trained
   for (const Placement& p : placements) {
     add_tensors(p, rate, model->expert_rank() * held);
     trains = trains || trains_somewhere(p.path, p.parameter.sizes().vec(),
@@ -236,15 +229,6 @@ bool ParameterStore::trains_routers() const {
 void ParameterStore::zero_gradients() {
   gradients_.dense.zero_();
   gradients_.expert.zero_();
-}
-
-void ParameterStore::publish() {
-  if (!has_masters()) return;
-  for (const TrainedRun& run : owned_runs()) {
-    weights_.of(run.group)
-        .narrow(0, run.offset, run.numel)
-        .copy_(masters_.of(run.group).narrow(0, run.state, run.numel));
-  }
 }
 
 /// Whole tensors, since what is drawn for one does not depend on who has which part of it.

@@ -13,7 +13,8 @@
 
 namespace dsmoe::nn {
 
-/// Dense parameters are the same on every rank; expert ones belong to a rank of the expert group.
+/// Dense parameters are the same on every rank of a stage; expert ones belong to a rank of the
+/// expert group.
 enum class ParameterGroup { kDense, kExpert };
 
 /// The multiple of the learning rate at which the tensor of a published name is trained; 0: frozen.
@@ -82,6 +83,7 @@ struct StateSharing {
   [[nodiscard]] const parallel::Member& of(ParameterGroup group) const {
     return group == ParameterGroup::kDense ? dense : expert;
   }
+  [[nodiscard]] bool any() const { return dense.size > 1 || expert.size > 1; }
 };
 
 /// The part of a tensor whose masters and moments this rank has.
@@ -131,9 +133,6 @@ class ParameterStore {
   [[nodiscard]] bool trains_routers() const;
 
   void zero_gradients();
-
-  /// Copies this rank's masters to the weights; nothing to do without masters.
-  void publish();
 
   /// Fills matrices with N(0, std), norms with one, buffers with zero. Each published tensor has a
   /// generator of its own, seeded by (seed, its name): the same values on any layout.

@@ -1,5 +1,6 @@
 #include "modules/published_tensors.h"
 
+#include <cstdlib>
 #include <numeric>
 
 namespace dsmoe::nn {
@@ -100,6 +101,13 @@ int64_t PublishedTensor::numel() const {
 
 std::vector<PublishedTensor> published_tensors(const config::ModelConfig& config) {
   return Lister(config).list();
+}
+
+std::optional<int64_t> layer_of(const std::string& name) {
+  const std::string before = ".layers.";
+  const size_t found = name.find(before);
+  if (found == std::string::npos) return std::nullopt;
+  return std::atoll(name.c_str() + found + before.size());
 }
 
 bool is_correction_bias(const std::string& name) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct PublishedTensor {
 /// Every tensor of the model under its published name, in the order of the layers; shapes
 /// [out, in]. Source: the released checkpoints, reference section 5.2. Nothing is allocated.
 [[nodiscard]] std::vector<PublishedTensor> published_tensors(const config::ModelConfig& config);
+
+/// The layer that a tensor of this name is in; nothing for embedding, last norm and head.
+[[nodiscard]] std::optional<int64_t> layer_of(const std::string& name);
 
 /// Whether the name is a router's correction bias, which published files keep in float32.
 [[nodiscard]] bool is_correction_bias(const std::string& name);

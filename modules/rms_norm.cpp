@@ -89,4 +89,10 @@ RmsNormImpl::RmsNormImpl(int64_t dim, double eps)
 
 at::Tensor RmsNormImpl::forward(const at::Tensor& x_NM) { return rms_norm(x_NM, weight_, eps_); }
 
+RemadePtr RmsNormImpl::again(const at::Tensor& x_NM, bool wanted) const {
+  return remade_if(wanted, [x = x_NM.detach(), weight = weight_, eps = eps_] {
+    return rms_norm(x, weight, eps);
+  });
+}
+
 }  // namespace dsmoe::nn

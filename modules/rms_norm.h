@@ -3,6 +3,8 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include "modules/recompute.h"
+
 namespace dsmoe::nn {
 
 /// y = x / sqrt(mean(x^2) + eps) * weight per row, statistics in float32 (float64 for float64).
@@ -14,6 +16,8 @@ class RmsNormImpl final : public torch::nn::Module {
  public:
   RmsNormImpl(int64_t dim, double eps);
   at::Tensor forward(const at::Tensor& x_NM);
+  /// Makes forward(x_NM) again, if `wanted`; keeps x_NM, which should be contiguous.
+  [[nodiscard]] RemadePtr again(const at::Tensor& x_NM, bool wanted) const;
 
  private:
   at::Tensor weight_;

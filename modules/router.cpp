@@ -98,11 +98,14 @@ at::Tensor select_experts(const at::Tensor& scores_NE, const config::ModelConfig
   return experts_NK;
 }
 
+at::Tensor affinities(const at::Tensor& logits_NE, const config::ModelConfig& config) {
+  if (config.scoring_func == config::ScoringFunc::kSigmoid) return at::sigmoid(logits_NE);
+  return at::softmax(logits_NE, -1);  // (22)
+}
+
 Routing route(const at::Tensor& logits_NE, const at::Tensor& bias_E,
               const config::ModelConfig& config, const at::Tensor& forced_NK) {
-  const at::Tensor scores_NE = config.scoring_func == config::ScoringFunc::kSigmoid
-                                   ? at::sigmoid(logits_NE)
-                                   : at::softmax(logits_NE, -1);  // (22)
+  const at::Tensor scores_NE = affinities(logits_NE, config);
   const at::Tensor experts_NK =
       forced_NK.defined()
           ? forced_NK
@@ -122,12 +125,14 @@ RouterImpl::RouterImpl(const config::ModelConfig& config)
   }
 }
 
-Routing RouterImpl::forward(const at::Tensor& u_NM, int64_t layer,
-                            const RouterVariation& variation) {
+Routing RouterImpl::forward(const at::Tensor& u_NM, int64_t layer, const RouterVariation& variation,
+                            const at::Tensor& chosen_NK) {
   const auto dtype = u_NM.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor input_NM = jittered(u_NM.to(dtype), layer, variation);
-  const at::Tensor forced_NK =
-      variation.force_balance ? balanced_experts(u_NM.size(0), variation, config_) : at::Tensor();
+  at::Tensor forced_NK = chosen_NK;
+  if (!forced_NK.defined() && variation.force_balance) {
+    forced_NK = balanced_experts(u_NM.size(0), variation, config_);
+  }
   Routing routing = route(nn::linear(input_NM, weight_), bias_, config_, forced_NK);
   routing.input_NM = input_NM.detach();
   return routing;

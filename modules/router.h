@@ -24,6 +24,9 @@ struct Routing {
 [[nodiscard]] at::Tensor select_experts(const at::Tensor& scores_NE,
                                         const config::ModelConfig& config);
 
+/// s of each expert from its logit: softmax (22), or V3's sigmoid. [N, E]. Local, differentiable.
+[[nodiscard]] at::Tensor affinities(const at::Tensor& logits_NE, const config::ModelConfig& config);
+
 /// Affinities, choice and gate weights, V2 (21), (22), from the router's logits [N, E]. bias_E (may
 /// be undefined) is added to the affinities for the choice alone, V3 section 2.1.2: it is neither
 /// in the weights nor in the gradient. forced_NK, where defined, takes the place of the choice.
@@ -35,8 +38,9 @@ struct Routing {
 class RouterImpl final : public torch::nn::Module {
  public:
   explicit RouterImpl(const config::ModelConfig& config);
-  /// layer: index in the model.
-  Routing forward(const at::Tensor& u_NM, int64_t layer, const RouterVariation& variation);
+  /// layer: index in the model. chosen_NK: of an earlier run, takes the place of the choice.
+  Routing forward(const at::Tensor& u_NM, int64_t layer, const RouterVariation& variation,
+                  const at::Tensor& chosen_NK = {});
 
  private:
   config::ModelConfig config_;

@@ -49,13 +49,18 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
 
 at::Tensor swiglu(const at::Tensor& h_NX) { return SwigluFunction::apply(h_NX); }
 
-SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size)
-    : gate_up_proj_(
+SwigluMlpImpl::SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size,
+                             const Recompute& recompute)
+    : recompute_(recompute),
+      gate_up_proj_(
           register_module("gate_up_proj", LinearLayer(2 * intermediate_size, hidden_size))),
       down_proj_(register_module("down_proj", LinearLayer(hidden_size, intermediate_size))) {}
 
-at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM) {
-  return down_proj_(swiglu(gate_up_proj_(x_NM)));
+at::Tensor SwigluMlpImpl::forward(const at::Tensor& x_NM, const RemadePtr& again) {
+  const at::Tensor h_NX = gate_up_proj_->forward(x_NM, {}, again);
+  const RemadePtr activation =
+      remade_if(recompute_.swiglu, [h = h_NX.detach()] { return swiglu(h); });
+  return down_proj_->forward(swiglu(h_NX), {}, activation);
 }
 
 }  // namespace dsmoe::nn

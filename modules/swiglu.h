@@ -14,10 +14,12 @@ namespace dsmoe::nn {
 /// gate_up_proj [2F, M], down_proj [M, F]: one product instead of two.
 class SwigluMlpImpl final : public torch::nn::Module {
  public:
-  SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size);
-  at::Tensor forward(const at::Tensor& x_NM);
+  SwigluMlpImpl(int64_t hidden_size, int64_t intermediate_size, const Recompute& recompute = {});
+  /// again: makes x_NM for the backward pass.
+  at::Tensor forward(const at::Tensor& x_NM, const RemadePtr& again = {});
 
  private:
+  Recompute recompute_;
   LinearLayer gate_up_proj_{nullptr};
   LinearLayer down_proj_{nullptr};
 };

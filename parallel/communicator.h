@@ -21,9 +21,10 @@ class Work {
   virtual void wait() = 0;
 };
 
-/// One member of a group of ranks. All calls are collective over the group: every rank makes the
-/// same calls in the same order, also with zero rows. Tensors are contiguous and on the group's
-/// device. Throws CommError with operation, group, rank and size; c10::Error on wrong shapes.
+/// One member of a group of ranks. All calls but send and receive are collective over the group:
+/// every rank makes the same calls in the same order, also with zero rows. Tensors are contiguous
+/// and on the group's device. Throws CommError with operation, group, rank and size; c10::Error on
+/// wrong shapes.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -51,6 +52,11 @@ class Communicator {
   virtual void all_gather(at::Tensor& output, const at::Tensor& input) = 0;
   virtual void broadcast(at::Tensor& tensor, int64_t root) = 0;
   virtual void barrier() = 0;
+  /// From this rank to one other, which receives the messages of a rank in the order they were sent
+  /// in: not collective. Never blocks; the tensor is read until the work is complete. Any dtype.
+  virtual std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) = 0;
+  /// The message must have the tensor's dtype and shape: one of another size throws CommError.
+  virtual std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) = 0;
   /// The ranks with the same color form a new group, ordered by key.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int64_t color, int64_t key,
                                                             const std::string& name) = 0;

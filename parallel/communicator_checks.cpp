@@ -92,6 +92,14 @@ void check_broadcast(const Communicator& group, const at::Tensor& tensor, int64_
               " is not one of ", group.size(), " ranks");
 }
 
+void check_message(const Communicator& group, const char* operation, const at::Tensor& tensor,
+                   int64_t peer) {
+  check_plain(group, operation, "tensor", tensor);
+  TORCH_CHECK(tensor.dim() >= 1, where(group, operation), "a tensor without dimensions");
+  TORCH_CHECK(peer >= 0 && peer < group.size() && peer != group.rank(), where(group, operation),
+              "rank ", peer, " is no other one of ", group.size(), " ranks");
+}
+
 void check_split(const Communicator& group, int64_t color) {
   TORCH_CHECK(color >= 0, where(group, "split"), "color ", color, " is negative");
 }

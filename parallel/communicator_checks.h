@@ -24,6 +24,9 @@ void check_reduce_scatter(const Communicator& group, const at::Tensor& output,
 /// output: input's shape with group.size() times its rows.
 void check_all_gather(const Communicator& group, const at::Tensor& output, const at::Tensor& input);
 void check_broadcast(const Communicator& group, const at::Tensor& tensor, int64_t root);
+/// Contiguous, of at least one dimension; another member of the group.
+void check_message(const Communicator& group, const char* operation, const at::Tensor& tensor,
+                   int64_t peer);
 void check_split(const Communicator& group, int64_t color);
 
 /// Bytes of one row, that is of everything behind dim 0.

@@ -132,13 +132,14 @@ struct ArriveFunction : Function<ArriveFunction> {
 
 struct CombineFunction : Function<CombineFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows_RM,
-                            const ExchangePtr& exchange) {
+                            const ExchangePtr& exchange, bool for_graph) {
     keep(ctx, exchange);
+    if (for_graph) return rows_RM.new_zeros({exchange->plan->num_tokens, rows_RM.size(1)});
     return sum_of_tokens(return_rows(rows_RM, *exchange).finish(), *exchange);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    return {send_rows(grads[0], *kept(ctx)).finish(), {}};
+    return {send_rows(grads[0], *kept(ctx)).finish(), {}, {}};
   }
 };
 
@@ -164,9 +165,9 @@ Dispatched Dispatcher::arrive(const InFlight& flight) const {
   return {results[0], results[1], rows_of_pairs(*plan_, ep_)};
 }
 
-at::Tensor Dispatcher::combine(const at::Tensor& rows_RM) const {
+at::Tensor Dispatcher::combine(const at::Tensor& rows_RM, bool for_graph) const {
   if (ep_.size() == 1) return rows_RM;
-  return CombineFunction::apply(rows_RM, c10::make_intrusive<Exchange>(plan_, ep_));
+  return CombineFunction::apply(rows_RM, c10::make_intrusive<Exchange>(plan_, ep_), for_graph);
 }
 
 }  // namespace dsmoe::parallel

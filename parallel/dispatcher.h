@@ -44,8 +44,9 @@ class Dispatcher {
 
   /// rows_RM: per arrived row the weighted sum over its experts here. Returns y_NM: the sum of a
   /// token's rows in ascending rank order; zero for a token that was sent nowhere.
+  /// for_graph: only the backward pass is of use, nothing is sent and the result is zero.
   /// Collective over ep.
-  [[nodiscard]] at::Tensor combine(const at::Tensor& rows_RM) const;
+  [[nodiscard]] at::Tensor combine(const at::Tensor& rows_RM, bool for_graph = false) const;
 
   [[nodiscard]] const DispatchPlan& plan() const { return *plan_; }
 

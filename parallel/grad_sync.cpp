@@ -55,9 +55,9 @@ double sum_of_squares(const at::Tensor& flat) {
   return total;
 }
 
-void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& world,
+void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& data,
                    Communicator& expert_replicas) {
-  if (world.size() > 1) world.all_reduce(dense, ReduceOp::kSum);
+  if (data.size() > 1) data.all_reduce(dense, ReduceOp::kSum);
   if (expert_replicas.size() > 1) expert_replicas.all_reduce(expert, ReduceOp::kSum);
 }
 
@@ -73,10 +73,13 @@ void gather_blocks(at::Tensor& flat, Communicator& group) {
   if (group.size() > 1) group.all_gather(flat, own_block(flat, group).clone());
 }
 
-double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert, Communicator& ep) {
-  at::Tensor expert_squares = at::full({1}, sum_of_squares(expert), at::kDouble);
-  if (ep.size() > 1) ep.all_reduce(expert_squares, ReduceOp::kSum);
-  return std::sqrt(sum_of_squares(dense) + expert_squares.item<double>());
+double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert, Communicator& ep,
+                        Communicator& stages) {
+  at::Tensor squares = at::full({1}, sum_of_squares(expert), at::kDouble);
+  if (ep.size() > 1) ep.all_reduce(squares, ReduceOp::kSum);
+  squares += sum_of_squares(dense);
+  if (stages.size() > 1) stages.all_reduce(squares, ReduceOp::kSum);
+  return std::sqrt(squares.item<double>());
 }
 
 }  // namespace dsmoe::parallel

@@ -6,10 +6,10 @@
 
 namespace dsmoe::parallel {
 
-/// Sums gradients over the ranks that hold the same parameters: dense ones over the world, expert
-/// ones over the replicas of their experts. Sums, never averages: the objective is already divided
-/// by global counts. Collective over both groups.
-void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& world,
+/// Sums gradients over the ranks that hold the same parameters: dense ones over the ranks of a
+/// stage, expert ones over the replicas of their experts. Sums, never averages: the objective is
+/// already divided by global counts. Collective over both groups.
+void sum_gradients(at::Tensor& dense, at::Tensor& expert, Communicator& data,
                    Communicator& expert_replicas);
 
 /// The same for a group that shares the optimizer's state: `flat`, a block for each rank, then
@@ -23,8 +23,8 @@ void gather_blocks(at::Tensor& flat, Communicator& group);
 [[nodiscard]] double sum_of_squares(const at::Tensor& flat);
 
 /// L2 norm of the gradient of one process that held every parameter once; float64, the same bits on
-/// every rank. Call after sum_gradients. Collective over ep.
+/// every rank. Call after sum_gradients. Collective over ep and over the stages of the pipeline.
 [[nodiscard]] double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert,
-                                      Communicator& ep);
+                                      Communicator& ep, Communicator& stages);
 
 }  // namespace dsmoe::parallel

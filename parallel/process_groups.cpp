@@ -10,9 +10,14 @@ ProcessGroups make_process_groups(Communicator& world, const Topology& topology)
   TORCH_CHECK(world.size() == topology.world && world.rank() == topology.rank, "rank ",
               world.rank(), " of ", world.size(), " has the topology of rank ", topology.rank,
               " of ", topology.world);
-  auto expert = world.split(topology.replica(), topology.expert_rank(), "ep");
-  auto replicas = world.split(topology.expert_rank(), topology.replica(), "expert_replicas");
-  return {world, std::move(expert), std::move(replicas)};
+  ProcessGroups groups{world, {}, {}, {}, {}, {}};
+  groups.data = world.split(topology.stage(), topology.data_rank(), "data");
+  groups.expert = groups.data->split(topology.replica(), topology.expert_rank(), "ep");
+  groups.expert_replicas =
+      groups.data->split(topology.expert_rank(), topology.replica(), "expert_replicas");
+  groups.forward = world.split(topology.data_rank(), topology.stage(), "pipeline_forward");
+  groups.backward = world.split(topology.data_rank(), topology.stage(), "pipeline_backward");
+  return groups;
 }
 
 }  // namespace dsmoe::parallel

@@ -10,10 +10,16 @@ namespace dsmoe::parallel {
 /// The groups this rank is a member of. `world` is borrowed and outlives them.
 struct ProcessGroups {
   Communicator& world;
+  /// "data": the ranks of this pipeline stage, which hold the same dense parameters.
+  std::unique_ptr<Communicator> data;
   /// "ep": the ranks that together hold all experts once; rank() is Topology::expert_rank().
   std::unique_ptr<Communicator> expert;
   /// "expert_replicas": the ranks that hold the same experts; rank() is Topology::replica().
   std::unique_ptr<Communicator> expert_replicas;
+  /// "pipeline_forward" and "pipeline_backward": the ranks that a micro-batch goes through; rank()
+  /// is Topology::stage(). Two, so that messages of one direction never stand before the other's.
+  std::unique_ptr<Communicator> forward;
+  std::unique_ptr<Communicator> backward;
 };
 
 /// Collective over world.

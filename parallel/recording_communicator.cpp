@@ -29,15 +29,19 @@ class Stopwatch final {
 
 class RecordedWork final : public Work {
  public:
-  RecordedWork(std::unique_ptr<Work> inner, std::shared_ptr<TrafficLog> log, std::string group)
-      : inner_(std::move(inner)), log_(std::move(log)), group_(std::move(group)) {}
+  RecordedWork(std::unique_ptr<Work> inner, std::shared_ptr<TrafficLog> log, std::string group,
+               const char* operation)
+      : inner_(std::move(inner)),
+        log_(std::move(log)),
+        group_(std::move(group)),
+        operation_(operation) {}
 
   bool poll() override {
-    const Stopwatch stopwatch(*log_, group_, "all_to_all");
+    const Stopwatch stopwatch(*log_, group_, operation_);
     return inner_->poll();
   }
   void wait() override {
-    const Stopwatch stopwatch(*log_, group_, "all_to_all");
+    const Stopwatch stopwatch(*log_, group_, operation_);
     inner_->wait();
   }
 
@@ -45,6 +49,7 @@ class RecordedWork final : public Work {
   std::unique_ptr<Work> inner_;
   std::shared_ptr<TrafficLog> log_;
   std::string group_;
+  const char* operation_;
 };
 
 int64_t bytes_of(const at::Tensor& tensor) { return static_cast<int64_t>(tensor.nbytes()); }
@@ -75,7 +80,7 @@ std::unique_ptr<Work> RecordingCommunicator::all_to_all_async(at::Tensor& output
   auto work = inner_.all_to_all_async(output, input, output_split_sizes, input_split_sizes);
   const int64_t kept = input_split_sizes[static_cast<size_t>(rank())];
   counter("all_to_all") += {1, (input.size(0) - kept) * row_bytes(input), 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name());
+  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "all_to_all");
 }
 
 void RecordingCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
@@ -106,6 +111,20 @@ void RecordingCommunicator::barrier() {
   const Stopwatch stopwatch(*log_, name(), "barrier");
   inner_.barrier();
   counter("barrier") += {1, 0, 0.0};
+}
+
+std::unique_ptr<Work> RecordingCommunicator::send_async(const at::Tensor& tensor, int64_t to) {
+  const Stopwatch stopwatch(*log_, name(), "send");
+  auto work = inner_.send_async(tensor, to);
+  counter("send") += {1, bytes_of(tensor), 0.0};
+  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "send");
+}
+
+std::unique_ptr<Work> RecordingCommunicator::receive_async(at::Tensor& tensor, int64_t from) {
+  const Stopwatch stopwatch(*log_, name(), "receive");
+  auto work = inner_.receive_async(tensor, from);
+  counter("receive") += {1, 0, 0.0};
+  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "receive");
 }
 
 std::unique_ptr<Communicator> RecordingCommunicator::split(int64_t color, int64_t key,

@@ -19,7 +19,7 @@ struct OperationCount {
 };
 using OperationCounts = std::map<std::string, OperationCount>;
 /// By group name, then by operation: all_to_all, all_reduce, reduce_scatter, all_gather, broadcast,
-/// barrier, split.
+/// barrier, send, receive, split.
 using TrafficLog = std::map<std::string, OperationCounts>;
 
 /// Passes everything on and counts it. Bytes are those that leave this rank, for n ranks:
@@ -28,7 +28,8 @@ using TrafficLog = std::map<std::string, OperationCounts>;
 ///   reduce_scatter   (n - 1) * bytes of the output: the ring's share
 ///   all_gather       (n - 1) * bytes of the input
 ///   broadcast        (n - 1) * bytes of the tensor on the root, 0 elsewhere
-///   barrier, split   0
+///   send             bytes of the tensor
+///   receive, barrier, split   0
 /// What split() returns is recorded too, in the same log, under its own group name; groups of
 /// equal name share their counters. One thread per object and its splits.
 class RecordingCommunicator final : public Communicator {
@@ -55,6 +56,8 @@ class RecordingCommunicator final : public Communicator {
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;
   void barrier() override;
+  std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) override;
+  std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int64_t color, int64_t key,
                                                     const std::string& name) override;
 

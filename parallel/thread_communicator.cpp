@@ -116,6 +116,52 @@ class ThreadWork final : public Work {
   bool done_ = false;
 };
 
+/// A copy was taken: nothing is waited for.
+class SentWork final : public Work {
+ public:
+  bool poll() override { return true; }
+  void wait() override {}
+};
+
+std::string message_of(const at::Tensor& tensor) {
+  return signature(tensor.scalar_type(), " ", tensor.sizes());
+}
+
+class ReceiveWork final : public Work {
+ public:
+  ReceiveWork(std::shared_ptr<ThreadHub> hub, int64_t from, int64_t to, at::Tensor output)
+      : hub_(std::move(hub)),
+        from_(from),
+        to_(to),
+        number_(hub_->expect(from, to)),
+        output_(std::move(output)) {}
+
+  bool poll() override {
+    if (!done_ && hub_->arrived(from_, to_, number_)) wait();
+    return done_;
+  }
+
+  void wait() override {
+    if (done_) return;
+    const ThreadPost message = hub_->take(from_, to_, number_);
+    if (message.signature != message_of(output_)) {
+      throw CommError(signature("receive from rank ", from_, " failed on group '", hub_->name(),
+                                "', rank ", to_, " of ", hub_->size(), ": the message is ",
+                                message.signature, ", the tensor ", message_of(output_)));
+    }
+    copy_bytes(output_, 0, message.bytes.data(), static_cast<int64_t>(message.bytes.size()));
+    done_ = true;
+  }
+
+ private:
+  std::shared_ptr<ThreadHub> hub_;
+  int64_t from_;
+  int64_t to_;
+  int64_t number_;
+  at::Tensor output_;
+  bool done_ = false;
+};
+
 /// The ranks of my color, ordered by key, then by rank.
 std::vector<int64_t> members_of(const std::vector<ThreadPost>& posts, int64_t color) {
   std::vector<int64_t> members;
@@ -192,6 +238,17 @@ void ThreadCommunicator::broadcast(at::Tensor& tensor, int64_t root) {
 }
 
 void ThreadCommunicator::barrier() { hub_->collect(rank_, hub_->post(rank_, {"barrier", {}, {}})); }
+
+std::unique_ptr<Work> ThreadCommunicator::send_async(const at::Tensor& tensor, int64_t to) {
+  check_message(*this, "send", tensor, to);
+  hub_->send(rank_, to, {message_of(tensor), bytes_of(tensor), {}});
+  return std::make_unique<SentWork>();
+}
+
+std::unique_ptr<Work> ThreadCommunicator::receive_async(at::Tensor& tensor, int64_t from) {
+  check_message(*this, "receive", tensor, from);
+  return std::make_unique<ReceiveWork>(hub_, from, rank_, tensor);
+}
 
 std::unique_ptr<Communicator> ThreadCommunicator::split(int64_t color, int64_t key,
                                                         const std::string& name) {

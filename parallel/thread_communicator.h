@@ -33,6 +33,8 @@ class ThreadCommunicator final : public Communicator {
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;
   void barrier() override;
+  std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) override;
+  std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int64_t color, int64_t key,
                                                     const std::string& name) override;
 

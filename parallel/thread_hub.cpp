@@ -1,6 +1,5 @@
 #include "parallel/thread_hub.h"
 
-#include <chrono>
 #include <utility>
 
 #include "configs/errors.h"
@@ -44,12 +43,10 @@ bool ThreadHub::complete(int64_t rank, int64_t number) {
 std::shared_ptr<const std::vector<ThreadPost>> ThreadHub::collect(int64_t rank, int64_t number) {
   std::unique_lock lock(state_->mutex);
   Meeting& meeting = meetings_.at(number);
-  const auto deadline = std::chrono::steady_clock::now() +
-                        std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                            std::chrono::duration<double>(state_->timeout_seconds));
+  const auto until = deadline();
   while (meeting.num_posted < size_) {
     throw_if_hopeless(meeting, rank);
-    if (state_->changed.wait_until(lock, deadline) == std::cv_status::timeout &&
+    if (state_->changed.wait_until(lock, until) == std::cv_status::timeout &&
         meeting.num_posted < size_) {
       throw_timeout(meeting, rank);
     }
@@ -58,6 +55,56 @@ std::shared_ptr<const std::vector<ThreadPost>> ThreadHub::collect(int64_t rank, 
   auto posts = meeting.posts;
   if (++meeting.num_collected == size_) meetings_.erase(number);
   return posts;
+}
+
+std::chrono::steady_clock::time_point ThreadHub::deadline() const {
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+             std::chrono::duration<double>(state_->timeout_seconds));
+}
+
+void ThreadHub::send(int64_t from, int64_t to, ThreadPost message) {
+  const std::lock_guard lock(state_->mutex);
+  Box& box = boxes_[{from, to}];
+  box.messages[box.sent++] = std::move(message);
+  state_->changed.notify_all();
+}
+
+int64_t ThreadHub::expect(int64_t from, int64_t to) {
+  const std::lock_guard lock(state_->mutex);
+  return boxes_[{from, to}].expected++;
+}
+
+bool ThreadHub::arrived(int64_t from, int64_t to, int64_t number) {
+  const std::lock_guard lock(state_->mutex);
+  if (boxes_[{from, to}].messages.contains(number)) return true;
+  throw_if_lost(from, to);
+  return false;
+}
+
+ThreadPost ThreadHub::take(int64_t from, int64_t to, int64_t number) {
+  std::unique_lock lock(state_->mutex);
+  auto& messages = boxes_[{from, to}].messages;
+  const auto until = deadline();
+  while (!messages.contains(number)) {
+    throw_if_lost(from, to);
+    if (state_->changed.wait_until(lock, until) == std::cv_status::timeout &&
+        !messages.contains(number)) {
+      throw CommError(lost(
+          from, to, "nothing arrived within " + std::to_string(state_->timeout_seconds) + " s"));
+    }
+  }
+  return std::move(messages.extract(number).mapped());
+}
+
+void ThreadHub::throw_if_lost(int64_t from, int64_t to) const {
+  if (state_->broken) throw CommError(lost(from, to, state_->reason));
+  if (left_[at_rank(from)]) throw CommError(lost(from, to, "that rank left the group"));
+}
+
+std::string ThreadHub::lost(int64_t from, int64_t to, const std::string& reason) const {
+  return "receive from rank " + std::to_string(from) + " failed on group '" + name_ + "', rank " +
+         std::to_string(to) + " of " + std::to_string(size_) + ": " + reason;
 }
 
 std::shared_ptr<ThreadHub> ThreadHub::child(int64_t number, int64_t color, int64_t size,

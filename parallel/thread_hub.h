@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +32,7 @@ struct ThreadWorldState {
 
 /// The meeting point of one group. A collective is: every rank posts a copy of what it sends,
 /// then each reads the posts of all. The n-th post of a rank meets the n-th posts of the others.
-/// All functions are thread-safe.
+/// Messages between two ranks go through a box, in order. All functions are thread-safe.
 class ThreadHub final {
  public:
   ThreadHub(std::shared_ptr<ThreadWorldState> state, int64_t size, std::string name);
@@ -46,6 +47,14 @@ class ThreadHub final {
   /// Blocks until all ranks have posted; returns their posts in rank order. Once per rank.
   /// Throws CommError when a rank left or failed, posted another call, or when time is up.
   std::shared_ptr<const std::vector<ThreadPost>> collect(int64_t rank, int64_t number);
+  /// Puts a message into the box from one rank to another. Never blocks.
+  void send(int64_t from, int64_t to, ThreadPost message);
+  /// The number of the next message in that box that nobody expects yet.
+  int64_t expect(int64_t from, int64_t to);
+  /// True when that message is there. Throws CommError when it never will be.
+  bool arrived(int64_t from, int64_t to, int64_t number);
+  /// Blocks until it is there. Once per message. Throws CommError as collect.
+  ThreadPost take(int64_t from, int64_t to, int64_t number);
   /// The group of the ranks that split with this color in collective `number`.
   std::shared_ptr<ThreadHub> child(int64_t number, int64_t color, int64_t size,
                                    const std::string& name);
@@ -62,6 +71,16 @@ class ThreadHub final {
     int64_t num_collected = 0;
   };
 
+  /// Messages from one rank to another, numbered from 0.
+  struct Box {
+    std::map<int64_t, ThreadPost> messages;
+    int64_t sent = 0;
+    int64_t expected = 0;
+  };
+
+  [[nodiscard]] std::chrono::steady_clock::time_point deadline() const;
+  void throw_if_lost(int64_t from, int64_t to) const;
+  [[nodiscard]] std::string lost(int64_t from, int64_t to, const std::string& reason) const;
   void throw_if_hopeless(const Meeting& meeting, int64_t rank) const;
   void throw_if_different(const Meeting& meeting, int64_t rank) const;
   [[noreturn]] void throw_timeout(const Meeting& meeting, int64_t rank) const;
@@ -74,6 +93,7 @@ class ThreadHub final {
   std::vector<int64_t> next_;
   std::vector<bool> left_;
   std::map<int64_t, Meeting> meetings_;
+  std::map<std::pair<int64_t, int64_t>, Box> boxes_;
   std::map<std::pair<int64_t, int64_t>, std::shared_ptr<ThreadHub>> children_;
 };
 

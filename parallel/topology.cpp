@@ -13,11 +13,20 @@ std::string number(int64_t value) { return std::to_string(value); }
 
 }  // namespace
 
-Topology make_topology(int64_t world, int64_t rank, int64_t expert_size) {
+Topology make_topology(int64_t world, int64_t rank, int64_t expert_size, int64_t stages) {
   TORCH_CHECK(rank >= 0 && rank < world, "rank ", rank, " of a world of ", world);
   if (expert_size < 1) {
     throw ConfigError("parallel.expert (" + number(expert_size) + ") must be at least 1\n" +
                       "hint: 1 keeps every expert on every rank");
+  }
+  if (stages < 1) {
+    throw ConfigError("parallel.pipeline (" + number(stages) + ") must be at least 1\n" +
+                      "hint: 1 keeps every layer on every rank");
+  }
+  if (world % (stages * expert_size) != 0 && stages > 1) {
+    throw ConfigError("parallel.pipeline (" + number(stages) + ") times parallel.expert (" +
+                      number(expert_size) + ") must divide the number of ranks (" + number(world) +
+                      ")\nhint: launch a multiple of " + number(stages * expert_size) + " ranks");
   }
   if (world % expert_size != 0) {
     throw ConfigError("parallel.expert (" + number(expert_size) +
@@ -25,7 +34,7 @@ Topology make_topology(int64_t world, int64_t rank, int64_t expert_size) {
                       "hint: launch a multiple of " + number(expert_size) +
                       " ranks, or set parallel.expert to a divisor of " + number(world));
   }
-  return {world, rank, expert_size};
+  return {world, rank, expert_size, stages};
 }
 
 ExpertRange experts_of(const Topology& topology, int64_t expert_rank, int64_t num_experts) {

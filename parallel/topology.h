@@ -4,21 +4,30 @@
 
 namespace dsmoe::parallel {
 
-/// Where this rank stands. world = expert * replicas; the ranks of an expert-parallel group are
-/// consecutive.
+/// Where this rank stands. world = stages * expert * replicas. The ranks of a pipeline stage are
+/// consecutive, within it those of an expert-parallel group: what talks most lies together.
 struct Topology {
   int64_t world = 1;
   int64_t rank = 0;
   int64_t expert_size = 1;
+  int64_t stages = 1;
 
-  [[nodiscard]] int64_t replicas() const { return world / expert_size; }
+  /// Ranks of a stage: those that share the batch out.
+  [[nodiscard]] int64_t data_size() const { return world / stages; }
+  [[nodiscard]] int64_t data_rank() const { return rank % data_size(); }
+  [[nodiscard]] int64_t stage() const { return rank / data_size(); }
+  [[nodiscard]] int64_t replicas() const { return data_size() / expert_size; }
   [[nodiscard]] int64_t expert_rank() const { return rank % expert_size; }
-  [[nodiscard]] int64_t replica() const { return rank / expert_size; }
+  [[nodiscard]] int64_t replica() const { return data_rank() / expert_size; }
+  /// Ranks that together hold the model once, and this one's place among them.
+  [[nodiscard]] int64_t shards() const { return stages * expert_size; }
+  [[nodiscard]] int64_t shard() const { return stage() * expert_size + expert_rank(); }
 };
 
-/// `expert_size` is the configuration's `parallel.expert`. Throws ConfigError when it is below 1
-/// or does not divide `world`.
-[[nodiscard]] Topology make_topology(int64_t world, int64_t rank, int64_t expert_size);
+/// `expert_size` and `stages` are the configuration's `parallel.expert` and `parallel.pipeline`.
+/// Throws ConfigError when one is below 1 or their product does not divide `world`.
+[[nodiscard]] Topology make_topology(int64_t world, int64_t rank, int64_t expert_size,
+                                     int64_t stages = 1);
 
 /// Experts, or logical device groups, begin .. end - 1.
 struct ExpertRange {

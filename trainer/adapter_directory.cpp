@@ -20,29 +20,15 @@ using Json = nlohmann::ordered_json;
 
 const std::string kPrefix = "base_model.model.";
 
-std::string part_file(const std::string& directory, int64_t rank) {
-  return directory + "/part-" + std::to_string(rank) + ".safetensors";
-}
-
-/// What one rank holds of the adapters; dense ones stand on all, and rank 0 hands them over.
-void write_part(const std::string& path, const nn::ParameterStore& store,
-                const nn::FlatPair& masters, bool with_dense) {
-  std::vector<NamedTensor> tensors;
-  for (const nn::StoredTensor& t : store.tensors()) {
-    const bool dense = t.group == nn::ParameterGroup::kDense;
-    if (nn::is_adapter(t.name) && (with_dense || !dense)) {
-      tensors.push_back({t.name, masters.dense.defined() && t.trains() ? masters.state_view(t)
-                                                                       : store.weights().view(t)});
-    }
-  }
-  write_safetensors(path, tensors);
+std::string part_path(const std::string& directory, int64_t shard) {
+  return directory + "/" + adapter_part_file(shard);
 }
 
 /// Adapter matrices by their names in a store, from the parts of all ranks.
 std::map<std::string, at::Tensor> read_parts(const std::string& directory, int64_t ranks) {
   std::map<std::string, at::Tensor> tensors;
   for (int64_t r = 0; r < ranks; ++r) {
-    const auto file = SafetensorsFile::open(part_file(directory, r));
+    const auto file = SafetensorsFile::open(part_path(directory, r));
     for (const std::string& name : file.names()) tensors[name] = file.read(name);
   }
   return tensors;
@@ -125,16 +111,6 @@ std::string config_json(const config::LoraConfig& lora, const PeftForm& form,
   return json.dump(2) + "\n";
 }
 
-void write_whole(const std::string& directory, const config::RunConfig& config,
-                 const AdapterBase& base, int64_t parts) {
-  const PeftForm form = peft_form(read_parts(directory, parts), config.model);
-  write_safetensors(directory + "/" + kAdapterFile, form.tensors,
-                    {{"format", "pt"}, {kBaseFingerprint, base.fingerprint}});
-  write_file_atomically(directory + "/" + kAdapterConfig,
-                        config_json(config.finetune.lora, form, base.path));
-  for (int64_t r = 0; r < parts; ++r) std::filesystem::remove(part_file(directory, r));
-}
-
 void check_form(const PeftAdapter& adapter, const config::LoraConfig& lora) {
   const double scale = lora.alpha / static_cast<double>(lora.rank);
   if (adapter.rank() == lora.rank && adapter.scale() == scale) return;
@@ -179,17 +155,31 @@ void check_targets(const PeftAdapter& adapter, const config::RunConfig& config) 
 
 }  // namespace
 
-void save_adapter_directory(const std::string& directory, const config::RunConfig& config,
-                            const AdapterBase& base, nn::ParameterStore& store,
-                            const parallel::Topology& topology, parallel::ProcessGroups& groups) {
+std::string adapter_part_file(int64_t shard) {
+  return "part-" + std::to_string(shard) + ".safetensors";
+}
+
+std::vector<NamedTensor> adapter_part(nn::ParameterStore& store, const parallel::Topology& topology,
+                                      parallel::ProcessGroups& groups) {
   const nn::FlatPair masters = whole_masters(store, groups);
-  if (topology.replica() == 0) {
-    make_directories(directory);
-    write_part(part_file(directory, topology.expert_rank()), store, masters,
-               topology.expert_rank() == 0);
+  std::vector<NamedTensor> part;
+  for (const nn::StoredTensor& t : store.tensors()) {
+    const bool dense = t.group == nn::ParameterGroup::kDense;
+    if (!nn::is_adapter(t.name) || (dense && topology.expert_rank() > 0)) continue;
+    part.push_back({t.name, masters.dense.defined() && t.trains() ? masters.state_view(t)
+                                                                  : store.weights().view(t)});
   }
-  groups.world.barrier();
-  if (topology.rank == 0) write_whole(directory, config, base, topology.expert_size);
+  return part;
+}
+
+void join_adapter_parts(const std::string& directory, const config::RunConfig& config,
+                        const AdapterBase& base, int64_t parts) {
+  const PeftForm form = peft_form(read_parts(directory, parts), config.model);
+  write_safetensors(directory + "/" + kAdapterFile, form.tensors,
+                    {{"format", "pt"}, {kBaseFingerprint, base.fingerprint}});
+  write_file_atomically(directory + "/" + kAdapterConfig,
+                        config_json(config.finetune.lora, form, base.path));
+  for (int64_t r = 0; r < parts; ++r) std::filesystem::remove(part_path(directory, r));
 }
 
 void check_base(const PeftAdapter& adapter, const AdapterBase& base) {

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "configs/run_config.h"
 #include "modules/parameter_store.h"
 #include "parallel/process_groups.h"
 #include "parallel/topology.h"
 #include "trainer/peft_adapter.h"
+#include "trainer/safetensors_writer.h"
 
 namespace dsmoe::train {
 
@@ -16,12 +18,20 @@ struct AdapterBase {
   std::string fingerprint;
 };
 
-/// Writes the run's adapters as peft reads them: adapter_config.json and adapter_model.safetensors,
-/// float32 (float64 of a float64 run). Each expert rank of replica 0 hands its experts over in a
-/// file that rank 0 then takes up. Collective over world.
-void save_adapter_directory(const std::string& directory, const config::RunConfig& config,
-                            const AdapterBase& base, nn::ParameterStore& store,
-                            const parallel::Topology& topology, parallel::ProcessGroups& groups);
+/// What this rank holds of the run's adapters, from its masters where there are some; dense ones
+/// stand on all ranks of a stage, and its first has them here. Collective over data and
+/// expert_replicas.
+[[nodiscard]] std::vector<NamedTensor> adapter_part(nn::ParameterStore& store,
+                                                    const parallel::Topology& topology,
+                                                    parallel::ProcessGroups& groups);
+
+/// The file in which a shard's ranks hand their part over.
+[[nodiscard]] std::string adapter_part_file(int64_t shard);
+
+/// Makes of the parts in a directory what peft reads, adapter_config.json and
+/// adapter_model.safetensors, float32 (float64 of a float64 run), and removes them. Local.
+void join_adapter_parts(const std::string& directory, const config::RunConfig& config,
+                        const AdapterBase& base, int64_t parts);
 
 /// Fills the store's adapters from such a directory. Throws CheckpointError where it belongs to
 /// other weights (both fingerprints named), has another rank or scale, or lacks a matrix. Local.

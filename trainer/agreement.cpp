@@ -22,6 +22,22 @@ void agree(parallel::Communicator& world, const std::function<void()>& body) {
   throw PeerFailed();
 }
 
+std::vector<int64_t> gather_number(int64_t number, parallel::Communicator& world) {
+  at::Tensor all = at::empty({world.size()}, at::kLong);
+  world.all_gather(all, at::full({1}, number, at::kLong));
+  const auto* const numbers = all.const_data_ptr<int64_t>();
+  return {numbers, numbers + all.numel()};
+}
+
+std::vector<std::string> gather_texts(const std::string& text, parallel::Communicator& world) {
+  std::vector<std::string> texts;
+  for (int64_t rank = 0; rank < world.size(); ++rank) {
+    texts.push_back(world.rank() == rank ? text : "");
+    broadcast_text(texts.back(), world, rank);
+  }
+  return texts;
+}
+
 void broadcast_text(std::string& text, parallel::Communicator& world, int64_t root) {
   if (world.size() == 1) return;
   at::Tensor size = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);

@@ -3,6 +3,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -21,5 +22,12 @@ void agree(parallel::Communicator& world, const std::function<void()>& body);
 
 /// Gives every rank the text of rank `root`. Collective.
 void broadcast_text(std::string& text, parallel::Communicator& world, int64_t root = 0);
+
+/// The numbers of all ranks, by rank, on every rank. Collective.
+[[nodiscard]] std::vector<int64_t> gather_number(int64_t number, parallel::Communicator& world);
+
+/// The texts of all ranks, by rank, on every rank. Collective.
+[[nodiscard]] std::vector<std::string> gather_texts(const std::string& text,
+                                                    parallel::Communicator& world);
 
 }  // namespace dsmoe::train

@@ -2,14 +2,20 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+
+#include "modules/published_tensors.h"
+
 namespace dsmoe::train {
 
 void move_biases(nn::ParameterStore& store, const std::vector<LayerReport>& layers, double rate) {
-  TORCH_CHECK(store.buffers().size() == layers.size(), store.buffers().size(),
-              " routers have a bias, ", layers.size(), " layers a load");
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const at::Tensor load_E = torch::tensor(layers[i].pairs, at::kLong).to(at::kDouble);
-    at::Tensor bias_E = store.buffers()[i].values;
+  for (const nn::StoredBuffer& buffer : store.buffers()) {
+    const auto layer = std::find_if(layers.begin(), layers.end(), [&](const LayerReport& report) {
+      return report.layer == nn::layer_of(buffer.name);
+    });
+    TORCH_CHECK(layer != layers.end(), buffer.name, " has no load");
+    const at::Tensor load_E = torch::tensor(layer->pairs, at::kLong).to(at::kDouble);
+    at::Tensor bias_E = buffer.values;
     bias_E.add_((load_E.mean() - load_E).sign().to(bias_E.scalar_type()), rate);
   }
 }

@@ -26,13 +26,6 @@ struct Checkpointed {
   AdapterBase base{};  ///< of a run that trains adapters
 };
 
-/// Writes checkpoints/step-N: model/ (adapter/ where adapters are trained), optimizer/,
-/// config.yaml, state.json and, last, manifest.json, in a staging directory that is then renamed;
-/// `latest` follows, then old steps are pruned. A crash anywhere leaves the previous checkpoint.
-/// Collective over world. Returns the directory.
-std::string save_checkpoint(const std::string& checkpoints, const Checkpointed& run,
-                            const RunState& state, const data::Tokenizer& tokenizer);
-
 /// The step directory that `run.resume` asks for, if any. auto: the newest that verifies, a warning
 /// for each newer one that does not, or CheckpointError when there are some and none does; never:
 /// none; a directory: that one, or CheckpointError.

@@ -8,14 +8,16 @@
 #include "parallel/world.h"
 #include "trainer/arguments.h"
 #include "trainer/console.h"
+#include "trainer/placement.h"
 
 namespace dsmoe::train {
 
 /// What a verb works with once the arguments are read. One per process.
 struct CommandContext {
   parallel::Communicator& world;
-  int64_t ranks_on_host;
-  Console& console;  ///< quiet on ranks other than 0
+  std::vector<Placement> placements;  ///< of every rank
+  int64_t ranks_on_cores;             ///< that share this one's cores, this one included
+  Console& console;                   ///< quiet on ranks other than 0
   [[nodiscard]] bool first() const { return world.rank() == 0; }
 };
 

@@ -52,9 +52,14 @@ std::vector<DecodeTime> bench_decode(const config::RunConfig& config,
                                      CommandContext& context) {
   const at::NoGradGuard no_grad;
   agree(context.world, [&] {
+    if (config.parallel.pipeline > 1) {
+      throw ConfigError("bench decode: parallel.pipeline (" +
+                        std::to_string(config.parallel.pipeline) +
+                        "): decoding takes whole models\nhint: add parallel.pipeline=1");
+    }
     for (const int64_t tokens : contexts) check_context(tokens, config.model);
   });
-  Session session(config, context.world, context.ranks_on_host, nn::train_nothing());
+  Session session(config, context.world, context.ranks_on_cores, nn::train_nothing());
   session.store.initialize(config.run.seed, config.model.initializer_range);
   std::vector<DecodeTime> times;
   for (const int64_t tokens : contexts) {

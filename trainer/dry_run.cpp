@@ -24,8 +24,10 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
       {"parameters", {{"total", census.total}, {"active", census.active}}},
       {"kv_cache", {{"elements_per_token", cache}, {"bytes_per_token", cache * bytes}}},
       {"length", {{"steps", total_steps(config)}, {"tokens", total_tokens(config)}}},
-      {"memory", memory_json(estimate_memory(config, topology))},
-      {"communication", {{"row_bytes_per_step", estimate_row_bytes(config, topology)}}},
+      {"memory", memory_json(estimate_largest_memory(config, topology))},
+      {"communication",
+       {{"row_bytes_per_step", estimate_row_bytes(config, topology)},
+        {"pipeline_bytes_per_step", pipeline_bytes(config, topology)}}},
       {"config", config::dump(config)}};
   std::fputs((json.dump(2) + "\n").c_str(), stdout);
 }
@@ -35,15 +37,14 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
 int show_dry_run(const config::RunConfig& config, bool json, CommandContext& context) {
   agree(context.world, [&] { check_run(config, context.world.size()); });
   if (!context.first()) return 0;
-  const auto topology =
-      parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
+  const auto topology = run_topology(config, context.world);
   if (json) {
     print_json(config, topology);
     return 0;
   }
   context.console.info(config::dump(config));
   context.console.info(
-      run_summary(config, topology, threads_per_rank(config.run.threads, context.ranks_on_host)));
+      run_summary(config, topology, threads_per_rank(config.run.threads, context.ranks_on_cores)));
   return 0;
 }
 

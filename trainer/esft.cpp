@@ -111,7 +111,8 @@ bool will_resume(const config::RunConfig& config) {
 config::ExpertChoice score_experts(const config::RunConfig& asked, CommandContext& context) {
   config::RunConfig config = asked;
   config.router = {};
-  Session session(config, context.world, context.ranks_on_host, nn::train_nothing());
+  config.parallel.pipeline = 1;  // each of its ranks goes through the whole model
+  Session session(config, context.world, context.ranks_on_cores, nn::train_nothing());
   std::unique_ptr<data::Loader> loader;
   agree(context.world, [&] {
     const std::string directory = config::find_model_directory(config.model.init_from);

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "modules/balance_counts.h"
+#include "parallel/pipeline_executor.h"
 #include "trainer/load_stats.h"
 #include "trainer/ratio.h"
+#include "trainer/step_work.h"
 
 namespace dsmoe::train {
 namespace {
@@ -31,13 +33,17 @@ struct Totals {
   std::vector<Sums> domains;
   at::Tensor pairs_LDE;         ///< chosen pairs of each expert in each MoE layer, by domain
   at::Tensor kept;              ///< pairs that were not dropped, one number
-  std::vector<Sums> positions;  ///< by position of the window
+  int64_t stretch;              ///< positions told together; 0: none are told
+  std::vector<Sums> positions;  ///< by stretch of the window
 
-  Totals(int64_t count, int64_t window, const config::ModelConfig& model)
-      : domains(static_cast<size_t>(count)),
-        pairs_LDE(at::zeros({model.num_moe_layers(), count, model.n_routed_experts}, at::kLong)),
+  Totals(const data::EvalSet& set, int64_t told_together, const config::ModelConfig& model)
+      : domains(set.domains().size()),
+        pairs_LDE(at::zeros(
+            {model.num_moe_layers(), static_cast<int64_t>(domains.size()), model.n_routed_experts},
+            at::kLong)),
         kept(at::zeros({1}, at::kLong)),
-        positions(static_cast<size_t>(window)) {}
+        stretch(told_together),
+        positions(stretch == 0 ? 0 : static_cast<size_t>((set.window() - 1) / stretch + 1)) {}
 };
 
 /// Each row of a batch as a piece of its domain.
@@ -52,9 +58,8 @@ nn::LossUnits units_of(const data::EvalSet& set, const data::TokenBatch& batch) 
 
 void add_pairs(Totals& totals, const nn::ModelOutput& output, const nn::LossUnits& units,
                const config::ModelConfig& model) {
-  for (size_t i = 0; i < output.routing.size(); ++i) {
-    const nn::RoutingRecord& record = output.routing[i];
-    totals.pairs_LDE[static_cast<int64_t>(i)] +=
+  for (const nn::RoutingRecord& record : output.routing) {
+    totals.pairs_LDE[model.moe_layers_before(record.layer)] +=
         nn::count_pairs(record.experts_NK, {}, units, model);
     totals.kept += nn::count_pairs(record.experts_NK, record.kept_NK, units, model).sum();
   }
@@ -71,18 +76,69 @@ void add_losses(Totals& totals, const data::EvalSet& set, const data::TokenBatch
     for (int64_t t = 0; t < targets.size(1); ++t) {
       if (targets[b][t] < 0) continue;
       domain.add({losses[b][t], 1});
-      totals.positions[static_cast<size_t>(t)].add({losses[b][t], 1});
+      if (totals.stretch == 0) continue;
+      totals.positions[static_cast<size_t>(t / totals.stretch)].add({losses[b][t], 1});
     }
   }
 }
 
-void add_batch(Totals& totals, nn::Model& model, const data::EvalSet& set,
-               const data::TokenBatch& batch, bool drop) {
-  const auto output = model->forward(batch.inputs_BT, sequence_info(batch), drop);
-  add_losses(totals, set, batch,
-             model->losses(output, batch.targets_BT).view(batch.targets_BT.sizes()).cpu());
-  add_pairs(totals, output, units_of(set, batch), model->config());
-}
+/// The forward passes of an evaluation through the slices of this rank.
+class EvaluationStage final : public parallel::ForwardStage {
+ public:
+  using Progress = std::function<void(int64_t, int64_t)>;
+
+  EvaluationStage(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan, int64_t windows,
+                  const parallel::Communicator& data, const Progress& progress)
+      : model_(model),
+        set_(set),
+        plan_(plan),
+        windows_(windows),
+        data_(data),
+        progress_(progress),
+        totals_(set, plan.stretch, model->config()) {}
+
+  /// Pieces of the set, each a micro-batch of every rank of the stage.
+  [[nodiscard]] int64_t num_pieces() const { return (windows_ + piece() - 1) / piece(); }
+  [[nodiscard]] Totals& totals() { return totals_; }
+
+  [[nodiscard]] at::Tensor make_message(int64_t number) override {
+    return hidden_rows_like(model_, load(number));
+  }
+
+  at::Tensor forward(int64_t number, int64_t slice, const at::Tensor& input) override {
+    const data::TokenBatch batch = load(number);
+    nn::SequenceInfo sequences = sequence_info(batch);
+    sequences.segments = nn::Segments::uniform(batch.inputs_BT.size(0), batch.inputs_BT.size(1));
+    const auto output =
+        model_->run_slice(static_cast<size_t>(slice), input.defined() ? input : batch.inputs_BT,
+                          sequences, plan_.drop);
+    const nn::LayerSlice& layers = model_->slices()[static_cast<size_t>(slice)];
+    if (layers.last(model_->config())) {
+      add_losses(totals_, set_, batch,
+                 model_->losses(output, batch.targets_BT).view(batch.targets_BT.sizes()).cpu());
+    }
+    add_pairs(totals_, output, units_of(set_, batch), model_->config());
+    const bool done = slice + 1 == static_cast<int64_t>(model_->slices().size());
+    if (progress_ && done) progress_(std::min((number + 1) * piece(), windows_), windows_);
+    return output.hidden_NM;
+  }
+
+ private:
+  [[nodiscard]] int64_t piece() const { return plan_.micro_sequences * data_.size(); }
+  [[nodiscard]] data::TokenBatch load(int64_t number) const {
+    const int64_t begin =
+        std::min(number * piece() + data_.rank() * plan_.micro_sequences, windows_);
+    return set_.load(begin, std::min(begin + plan_.micro_sequences, windows_));
+  }
+
+  nn::Model& model_;
+  const data::EvalSet& set_;
+  const EvalPlan& plan_;
+  int64_t windows_;
+  const parallel::Communicator& data_;
+  const Progress& progress_;
+  Totals totals_;
+};
 
 void reduce(std::vector<Sums>& sums, parallel::Communicator& world) {
   at::Tensor values = at::empty({static_cast<int64_t>(sums.size()), 2}, at::kDouble);
@@ -103,7 +159,7 @@ void reduce(Totals& totals, parallel::Communicator& world) {
   world.all_reduce(totals.pairs_LDE, parallel::ReduceOp::kSum);
   world.all_reduce(totals.kept, parallel::ReduceOp::kSum);
   reduce(totals.domains, world);
-  reduce(totals.positions, world);
+  if (totals.stretch > 0) reduce(totals.positions, world);
 }
 
 EvalReport report_of(const Sums& sums, int64_t text_bytes) {
@@ -135,15 +191,14 @@ void fill_routing(EvalReport& report, const Totals& totals) {
   report.drop_rate = ratio(routed - totals.kept.item<int64_t>(), routed);
 }
 
-/// Means over `stretch` positions each.
-std::vector<PositionLoss> by_position(const std::vector<Sums>& positions, int64_t stretch) {
+/// The stretches with a target.
+std::vector<PositionLoss> by_position(const Totals& totals, int64_t window) {
   std::vector<PositionLoss> losses;
-  const auto end = static_cast<int64_t>(positions.size());
-  for (int64_t from = 0; from < end; from += stretch) {
-    const int64_t to = std::min(from + stretch, end);
-    Sums all;
-    for (int64_t i = from; i < to; ++i) all.add(positions[static_cast<size_t>(i)]);
-    if (all.tokens > 0) losses.push_back({from, to, all.mean(), all.tokens});
+  int64_t from = 0;
+  for (const Sums& sum : totals.positions) {
+    const int64_t to = std::min(from + totals.stretch, window);
+    if (sum.tokens > 0) losses.push_back({from, to, sum.mean(), sum.tokens});
+    from = to;
   }
   return losses;
 }
@@ -169,21 +224,17 @@ nn::SequenceInfo sequence_info(const data::TokenBatch& batch) {
 }
 
 EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan,
-                    parallel::Communicator& world,
+                    parallel::ProcessGroups& groups,
                     const std::function<void(int64_t, int64_t)>& progress) {
   const at::NoGradGuard no_grad;
   const int64_t windows = std::min(plan.windows, set.num_windows());
-  const int64_t piece = plan.micro_sequences * world.size();
-  Totals totals(static_cast<int64_t>(set.domains().size()), set.window(), model->config());
-  for (int64_t begin = 0; begin < windows; begin += piece) {
-    const int64_t mine = std::min(begin + world.rank() * plan.micro_sequences, windows);
-    add_batch(totals, model, set, set.load(mine, std::min(mine + plan.micro_sequences, windows)),
-              plan.drop);
-    if (progress) progress(std::min(begin + piece, windows), windows);
-  }
-  reduce(totals, world);
+  EvaluationStage stage(model, set, plan, windows, *groups.data, progress);
+  parallel::run_forward_passes(stage, stage.num_pieces(),
+                               static_cast<int64_t>(model->slices().size()), *groups.forward);
+  Totals& totals = stage.totals();
+  reduce(totals, groups.world);
   EvalReport report = report_of(totals, set, windows);
-  if (plan.stretch > 0) report.positions = by_position(totals.positions, plan.stretch);
+  report.positions = by_position(totals, set.window());
   return report;
 }
 

@@ -5,7 +5,7 @@
 
 #include "data/eval_set.h"
 #include "modules/model.h"
-#include "parallel/communicator.h"
+#include "parallel/process_groups.h"
 #include "trainer/step_report.h"
 
 namespace dsmoe::train {
@@ -24,7 +24,7 @@ struct EvalPlan {
 /// Scores the first windows of a set, spread over the ranks. No gradient, no counters of training
 /// touched. `progress(done, of)` is called after each piece, on every rank. Collective over world.
 [[nodiscard]] EvalReport evaluate(nn::Model& model, const data::EvalSet& set, const EvalPlan& plan,
-                                  parallel::Communicator& world,
+                                  parallel::ProcessGroups& groups,
                                   const std::function<void(int64_t, int64_t)>& progress = {});
 
 }  // namespace dsmoe::train

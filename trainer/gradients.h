@@ -32,10 +32,10 @@ struct TrainContext {
 /// Where a batch's micro-batches come from; the loader in training, anything in tests.
 using MicroBatches = std::vector<data::TokenBatch>;
 
-/// Targets, units of the balance losses and rows of the global batch. Collective over world.
+/// Targets, units of the balance losses and rows of the global batch. Collective over data.
 [[nodiscard]] GlobalCounts count_batch(const MicroBatches& batches, int64_t first_sequence,
                                        const config::RunConfig& config,
-                                       parallel::Communicator& world);
+                                       parallel::Communicator& data);
 
 /// Forward and backward of this rank's micro-batches, then the sum over ranks: the flat gradients
 /// hold the gradient of the global objective, with parallel.zero 1 in this rank's share only.

@@ -84,7 +84,8 @@ std::string inspect_schedule(const ScheduleQuestion& question, bool json) {
   // A chunk's forward pass is the unit of time.
   const auto unit = static_cast<double>(question.chunks);
   const parallel::PassCosts costs{unit, unit, unit};
-  const auto timeline = parallel::simulate(kind, shape, costs, /*capacity=*/question.micro_batches);
+  const auto timeline =
+      parallel::simulate(kind, shape, costs, /*capacity=*/question.micro_batches * question.chunks);
   const double published = parallel::published_bubble(kind, shape, costs);
   if (!question.svg.empty()) {
     write_file_atomically(question.svg, pipeline_svg(timeline, title_of(question)));

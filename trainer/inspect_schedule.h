@@ -12,6 +12,8 @@ struct ScheduleQuestion {
   int64_t micro_batches = 8;
   int64_t chunks = 1;
   std::string svg;  ///< a file to write the picture to; empty: none
+
+  bool operator==(const ScheduleQuestion&) const = default;
 };
 
 /// The schedule drawn, its idle time beside the published one and the activations that stages keep;

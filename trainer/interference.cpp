@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "modules/router.h"
 #include "trainer/objective.h"
 #include "trainer/schedule.h"
 #include "trainer/shared_state.h"
@@ -12,12 +13,28 @@
 namespace dsmoe::train {
 namespace {
 
+/// What reaches the logits by way of the affinities.
+at::Tensor through_affinities(const at::Tensor& dscores_NE, const nn::RoutingRecord& record,
+                              const config::ModelConfig& model) {
+  const at::AutoGradMode on(true);
+  const at::Tensor logits_NE = record.logits_NE.detach().requires_grad_();
+  return torch::autograd::grad({nn::affinities(logits_NE, model)}, {logits_NE}, {dscores_NE})
+      .front();
+}
+
 /// The losses of a layer reach its router weights through its logits alone, so that this is all of
-/// their gradient: no other layer is run through.
-at::Tensor pull_on_router(const at::Tensor& term, const nn::RoutingRecord& record) {
-  const at::Tensor dlogits_NE =
-      torch::autograd::grad({term}, {record.logits_NE}, /*grad_outputs=*/{}, /*retain_graph=*/true)
-          .front();
+/// their gradient: no other layer is run through. In a layer that will run again, logits and
+/// affinities are two outputs of one node, and what lies between them is not in the graph.
+at::Tensor pull_on_router(const at::Tensor& term, const nn::RoutingRecord& record,
+                          const config::ModelConfig& model) {
+  auto gradients =
+      torch::autograd::grad({term}, {record.logits_NE, record.scores_NE}, /*grad_outputs=*/{},
+                            /*retain_graph=*/true, /*create_graph=*/false, /*allow_unused=*/true);
+  at::Tensor dlogits_NE = gradients[0];
+  if (record.logits_NE.grad_fn() == record.scores_NE.grad_fn() && gradients[1].defined()) {
+    const at::Tensor more_NE = through_affinities(gradients[1], record, model);
+    dlogits_NE = dlogits_NE.defined() ? dlogits_NE + more_NE : more_NE;
+  }
   return at::mm(dlogits_NE.to(at::kDouble).t(), record.input_NM.to(at::kDouble));
 }
 
@@ -44,15 +61,21 @@ InterferenceValues values_of(const Sums& sums) {
   return {std::sqrt(sums.pull / sums.rest), sums.product / std::sqrt(sums.pull * sums.rest)};
 }
 
-const nn::StoredTensor& router_of(const nn::ParameterStore& store, int64_t layer) {
+/// The gradient of a layer's router weights, on whichever stage the layer is.
+at::Tensor router_gradient(nn::ParameterStore& store, parallel::ProcessGroups& groups,
+                           int64_t layer, const at::Tensor& like_EM) {
   const std::string name = "model.layers." + std::to_string(layer) + ".mlp.gate.weight";
-  return *std::find_if(store.tensors().begin(), store.tensors().end(),
-                       [&](const nn::StoredTensor& t) { return t.name == name; });
+  const auto found = std::find_if(store.tensors().begin(), store.tensors().end(),
+                                  [&](const nn::StoredTensor& t) { return t.name == name; });
+  at::Tensor whole_EM = found == store.tensors().end() ? at::zeros_like(like_EM)
+                                                       : whole_gradient(store, groups, *found);
+  if (groups.forward->size() > 1) groups.forward->all_reduce(whole_EM, parallel::ReduceOp::kSum);
+  return whole_EM;
 }
 
 }  // namespace
 
-Interference::Interference(const config::ModelConfig& model) {
+Interference::Interference(const config::ModelConfig& model) : model_(model) {
   for (int64_t i = 0; i < model.num_hidden_layers; ++i) {
     if (!model.is_moe_layer(i)) continue;
     layers_.push_back(i);
@@ -69,7 +92,9 @@ bool Interference::due(const config::RunConfig& config, int64_t step) {
 void Interference::add(const nn::ModelOutput& output, const std::vector<at::Tensor>& terms) {
   for (size_t i = 0; i < terms.size(); ++i) {
     if (!terms[i].requires_grad()) continue;  // no rows here
-    pulls_EM_[i] += pull_on_router(terms[i], output.routing[i]);
+    const nn::RoutingRecord& record = output.routing[i];
+    const auto place = std::find(layers_.begin(), layers_.end(), record.layer) - layers_.begin();
+    pulls_EM_[static_cast<size_t>(place)] += pull_on_router(terms[i], record, model_);
   }
 }
 
@@ -78,7 +103,7 @@ void Interference::fill(StepReport& report, nn::ParameterStore& store,
   Sums all;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (groups.world.size() > 1) groups.world.all_reduce(pulls_EM_[i], parallel::ReduceOp::kSum);
-    const at::Tensor whole_EM = whole_gradient(store, groups, router_of(store, layers_[i]));
+    const at::Tensor whole_EM = router_gradient(store, groups, layers_[i], pulls_EM_[i]);
     const Sums sums = sums_of(pulls_EM_[i], whole_EM - pulls_EM_[i]);
     report.layers[i].interference = values_of(sums);
     all += sums;

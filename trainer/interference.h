@@ -22,7 +22,8 @@ class Interference {
   /// Whether log.interference_every asks for this step, and there is something to measure.
   [[nodiscard]] static bool due(const config::RunConfig& config, int64_t step);
 
-  /// Adds one micro-batch, between its forward and its backward pass. terms: see Objective. Local.
+  /// Adds a micro-batch's pass through layers of this rank, between its forward and its backward
+  /// pass. terms: see Objective. Local.
   void add(const nn::ModelOutput& output, const std::vector<at::Tensor>& terms);
 
   /// Fills the report's values, of each of its layers and of all routers as one vector, once the
@@ -30,6 +31,7 @@ class Interference {
   void fill(StepReport& report, nn::ParameterStore& store, parallel::ProcessGroups& groups);
 
  private:
+  config::ModelConfig model_;
   std::vector<int64_t> layers_;       ///< indices of the MoE layers
   std::vector<at::Tensor> pulls_EM_;  ///< float64, of each of them
 };

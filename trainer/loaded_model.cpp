@@ -74,7 +74,7 @@ LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
   });
   for (const std::string& notice : notices) context.console.warn(notice);
   loaded.session =
-      std::make_unique<Session>(config, context.world, context.ranks_on_host,
+      std::make_unique<Session>(config, context.world, context.ranks_on_cores,
                                 options.gradients ? nn::train_all() : nn::train_nothing());
   agree(context.world, [&] {
     load_model_directory(loaded.directory, config.model, loaded.session->store);

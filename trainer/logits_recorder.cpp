@@ -38,43 +38,43 @@ at::Tensor order_of(const at::Tensor& numbers) {
 }  // namespace
 
 void LogitsRecorder::add(const nn::ModelOutput& output, const data::TokenBatch& batch) {
-  logits_.resize(output.routing.size());
-  layers_.clear();
-  sequences_.insert(sequences_.end(), batch.sequence_numbers.begin(), batch.sequence_numbers.end());
-  for (size_t i = 0; i < output.routing.size(); ++i) {
-    const at::Tensor logits_NE = output.routing[i].logits_NE.detach();
-    layers_.push_back(output.routing[i].layer);
-    logits_[i].push_back(
+  for (const nn::RoutingRecord& record : output.routing) {
+    Layer& layer = layers_[record.layer];
+    const at::Tensor logits_NE = record.logits_NE.detach();
+    layer.sequences.insert(layer.sequences.end(), batch.sequence_numbers.begin(),
+                           batch.sequence_numbers.end());
+    layer.logits.push_back(
         logits_NE.view({batch.inputs_BT.size(0), batch.inputs_BT.size(1), logits_NE.size(1)}));
   }
 }
 
 void LogitsRecorder::write(int64_t step, const nn::ParameterStore& store,
-                           parallel::Communicator& world) {
-  const auto rows = static_cast<int64_t>(sequences_.size());
-  const int64_t most = most_rows(rows, world);
-  at::Tensor padded = at::full({most}, -1, at::kLong);
-  std::copy(sequences_.begin(), sequences_.end(), padded.mutable_data_ptr<int64_t>());
-  const at::Tensor numbers = gather(padded, most, world);
-  const at::Tensor order = order_of(numbers);
-  std::vector<at::Tensor> layers;
-  for (const auto& parts : logits_) {
-    layers.push_back(gather(at::cat(parts), most, world).index_select(0, order));
+                           parallel::ProcessGroups& groups) {
+  std::vector<std::pair<int64_t, std::vector<NamedTensor>>> files;
+  for (const auto& [number, layer] : layers_) {
+    const int64_t most = most_rows(static_cast<int64_t>(layer.sequences.size()), *groups.data);
+    at::Tensor padded = at::full({most}, -1, at::kLong);
+    std::copy(layer.sequences.begin(), layer.sequences.end(), padded.mutable_data_ptr<int64_t>());
+    const at::Tensor numbers = gather(padded, most, *groups.data);
+    const at::Tensor order = order_of(numbers);
+    const at::Tensor logits = gather(at::cat(layer.logits), most, *groups.data);
+    std::vector<NamedTensor> tensors{{"logits", logits.index_select(0, order)},
+                                     {"sequences", numbers.index_select(0, order)}};
+    if (!store.buffers().empty()) {
+      tensors.push_back({"bias", store.buffers()[files.size()].values});
+    }
+    files.emplace_back(number, std::move(tensors));
   }
-  agree(world, [&] {
-    if (world.rank() != 0) return;
+  agree(groups.world, [&] {
+    if (groups.data->rank() != 0) return;
     make_directories(directory_);
-    for (size_t i = 0; i < layers.size(); ++i) {
-      std::vector<NamedTensor> tensors{{"logits", layers[i]},
-                                       {"sequences", numbers.index_select(0, order)}};
-      if (!store.buffers().empty()) tensors.push_back({"bias", store.buffers()[i].values});
+    for (const auto& [number, tensors] : files) {
       write_safetensors(directory_ + "/" + step_directory_name(step) + "-layer-" +
-                            std::to_string(layers_[i]) + ".safetensors",
+                            std::to_string(number) + ".safetensors",
                         tensors);
     }
   });
-  sequences_.clear();
-  logits_.clear();
+  layers_.clear();
 }
 
 }  // namespace dsmoe::train

@@ -3,13 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "data/token_batch.h"
 #include "modules/model.h"
 #include "modules/parameter_store.h"
-#include "parallel/communicator.h"
+#include "parallel/process_groups.h"
 
 namespace dsmoe::train {
 
@@ -25,18 +26,23 @@ class LogitsRecorder {
 
   [[nodiscard]] bool due(int64_t step) const { return every_ > 0 && step % every_ == 0; }
 
-  /// Adds a micro-batch of this rank.
+  /// Adds a micro-batch's pass through layers of this rank.
   void add(const nn::ModelOutput& output, const data::TokenBatch& batch);
-  /// Brings the ranks' rows to rank 0, which writes them, and forgets them. Call before the biases
-  /// move. Collective over world. Throws as throw_file_error, on every rank.
-  void write(int64_t step, const nn::ParameterStore& store, parallel::Communicator& world);
+  /// Brings the rows to the first rank of each pipeline stage, which writes those of its layers,
+  /// and forgets them. Call before the biases move. Collective over world. Throws as
+  /// throw_file_error, on every rank.
+  void write(int64_t step, const nn::ParameterStore& store, parallel::ProcessGroups& groups);
 
  private:
+  /// One layer's rows here, in the order of the passes.
+  struct Layer {
+    std::vector<int64_t> sequences;
+    std::vector<at::Tensor> logits;  ///< of each micro-batch [B, T, E]
+  };
+
   std::string directory_;
   int64_t every_;
-  std::vector<int64_t> sequences_;
-  std::vector<int64_t> layers_;
-  std::vector<std::vector<at::Tensor>> logits_;  ///< per layer, of each micro-batch [B, T, E]
+  std::map<int64_t, Layer> layers_;  ///< by number
 };
 
 }  // namespace dsmoe::train

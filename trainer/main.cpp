@@ -34,9 +34,11 @@ std::string message_of(const std::exception& error) {
 int run_command(Command& command, dsmoe::parallel::World& world) {
   auto& all = world.communicator();
   Console console({.quiet = all.rank() != 0, .to_stderr = command.json});
-  CommandContext context{all, world.ranks_on_host(), console};
   try {
-    dsmoe::train::check_same_program(all);
+    dsmoe::train::check_same_program(all);  // before anything that builds could do differently
+    CommandContext context{all, dsmoe::train::gather_placements(all), 1, console};
+    context.ranks_on_cores =
+        dsmoe::train::ranks_on_cores_of(context.placements, all.rank(), world.ranks_on_host());
     return command.run(context);
   } catch (const dsmoe::UserError& error) {
     console.error(error.what());

@@ -84,6 +84,7 @@ Manifest manifest_from(const json& value) {
   manifest.config_hash = value.at("config_hash").get<std::string>();
   manifest.world = value.at("layout").at("world").get<int64_t>();
   manifest.expert = value.at("layout").at("expert").get<int64_t>();
+  manifest.pipeline = value.at("layout").value("pipeline", int64_t{1});
   manifest.replicas = value.at("layout").at("replicas").get<int64_t>();
   for (const auto& [path, record] : value.at("files").items()) {
     manifest.files[path] = record_from(record);
@@ -156,13 +157,15 @@ std::map<std::string, FileRecord> record_files(const std::string& directory) {
 }
 
 void write_manifest(const std::string& directory, const Manifest& manifest) {
-  nlohmann::ordered_json root = {
-      {"format", kManifestFormat},
-      {"step", manifest.step},
-      {"config_hash", manifest.config_hash},
-      {"layout",
-       {{"world", manifest.world}, {"expert", manifest.expert}, {"replicas", manifest.replicas}}},
-      {"files", nlohmann::ordered_json::object()}};
+  nlohmann::ordered_json root = {{"format", kManifestFormat},
+                                 {"step", manifest.step},
+                                 {"config_hash", manifest.config_hash},
+                                 {"layout",
+                                  {{"world", manifest.world},
+                                   {"expert", manifest.expert},
+                                   {"pipeline", manifest.pipeline},
+                                   {"replicas", manifest.replicas}}},
+                                 {"files", nlohmann::ordered_json::object()}};
   for (const auto& [path, record] : manifest.files) root["files"][path] = to_json(record);
   write_file_atomically(directory + "/" + kManifestFile, root.dump(/*indent=*/1) + "\n");
 }

@@ -17,13 +17,15 @@ struct FileRecord {
 /// manifest.json, written last into a checkpoint directory: what it holds and what it came from.
 ///
 ///     {"format": 1, "step": 100, "config_hash": "...", "layout": {"world": 2, "expert": 2,
-///      "replicas": 1}, "files": {"model/config.json": {"bytes": 812, "xxh3_128": "..."},
-///      "model/model.safetensors": {"bytes": ..., "xxh3_128": "...", "tensors": {NAME: "..."}}}}
+///      "pipeline": 1, "replicas": 1}, "files": {"model/config.json": {"bytes": 812, "xxh3_128":
+///      "..."}, "model/model.safetensors": {"bytes": ..., "xxh3_128": "...", "tensors": {NAME:
+///      "..."}}}}
 struct Manifest {
   int64_t step = 0;
   std::string config_hash;
   int64_t world = 1;
   int64_t expert = 1;
+  int64_t pipeline = 1;
   int64_t replicas = 1;
   std::map<std::string, FileRecord> files;  ///< by path relative to the directory
 };

@@ -2,23 +2,24 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "configs/model_config.h"
-#include "data/tokenizer.h"
 #include "modules/parameter_store.h"
-#include "parallel/communicator.h"
 #include "parallel/topology.h"
+#include "trainer/safetensors_writer.h"
 
 namespace dsmoe::train {
 
-/// Writes a Hugging Face model directory: one shard per expert rank under the published names
-/// (rank 0's also holds the dense tensors), model.safetensors.index.json, config.json and
-/// tokenizer.json. Values are the masters, rounded to bf16 where dtype says so. Ranks of replica 0
-/// write; each file is synced. Collective over world.
-void save_model_directory(const std::string& directory, const config::ModelConfig& model,
-                          nn::ParameterStore& store, at::ScalarType dtype,
-                          const data::Tokenizer& tokenizer, const parallel::Topology& topology,
-                          parallel::Communicator& world);
+/// What this rank, of replica 0, writes of a Hugging Face model directory, under the published
+/// names: its experts, and as the first of its stage's expert group the dense tensors. Views of
+/// `weights`, which are the store's or a copy of them; copies of the buffers.
+[[nodiscard]] std::vector<NamedTensor> model_shard(const nn::ParameterStore& store,
+                                                   const nn::FlatPair& weights,
+                                                   const parallel::Topology& topology);
+
+/// Writes model.safetensors.index.json over the shards that stand in the folder. Local.
+void write_model_index(const std::string& directory, int64_t shards);
 
 /// Fills the store's weights from a model directory (one file, or shards with an index), each rank
 /// reading what it holds, and converts dtypes. Throws CheckpointError listing tensors that are

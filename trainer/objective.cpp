@@ -27,28 +27,32 @@ bool has_balance_terms(const config::BalanceConfig& balance) {
          balance.z != 0 || balance.complementary != 0;
 }
 
-Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
-                         const data::TokenBatch& batch, const nn::LossUnits& units,
-                         const LayerCounts& counts, const config::BalanceConfig& balance,
-                         const GlobalCounts& global) {
+Objective balance_objective(const nn::ModelOutput& output, const nn::LossUnits& units,
+                            const LayerCounts& counts, const config::RunConfig& config,
+                            const GlobalCounts& global) {
   Objective objective;
-  const at::Tensor lm_sum = model->loss_sum(output, batch.targets_BT, batch.weights_BT);
-  objective.lm_sum = lm_sum.item<double>();
-  objective.total = lm_sum / (global.targets > 0 ? global.targets : 1.0);
-  const bool any = has_balance_terms(balance);
+  objective.total = at::zeros({}, at::kDouble);
+  const bool any = has_balance_terms(config.balance);
   const at::AutoGradMode gradient(at::GradMode::is_enabled() && any);
   for (size_t i = 0; i < output.routing.size(); ++i) {
     nn::RoutingRecord record = output.routing[i];
-    if (balance.z == 0) record.logits_NE = record.logits_NE.detach();  // its value alone
-    const auto losses = nn::balance_losses(record, counts[i], units, model->config());
+    if (config.balance.z == 0) record.logits_NE = record.logits_NE.detach();  // its value alone
+    const auto losses = nn::balance_losses(record, counts[i], units, config.model);
     at::Tensor term = at::zeros({}, at::kDouble);
     objective.balance_sums.push_back(
-        add_layer(term, losses, balance, std::max<int64_t>(global.units, 1)));
+        add_layer(term, losses, config.balance, std::max<int64_t>(global.units, 1)));
     if (!any) continue;
     objective.total = objective.total + term;
     objective.balance_terms.push_back(term);
   }
   return objective;
+}
+
+void add_language_loss(Objective& objective, nn::Model& model, const nn::ModelOutput& output,
+                       const data::TokenBatch& batch, const GlobalCounts& global) {
+  const at::Tensor lm_sum = model->loss_sum(output, batch.targets_BT, batch.weights_BT);
+  objective.lm_sum = lm_sum.item<double>();
+  objective.total = objective.total + lm_sum / (global.targets > 0 ? global.targets : 1.0);
 }
 
 }  // namespace dsmoe::train

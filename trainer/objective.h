@@ -37,12 +37,15 @@ struct Objective {
 /// Whether any factor is set, so that there is a balance term at all.
 [[nodiscard]] bool has_balance_terms(const config::BalanceConfig& balance);
 
-/// LM cross-entropy / targets + sum over layers of alpha * L / units, V2 (23), (26), (29). counts:
-/// of whole units. A factor of 0 adds no graph node; its raw value is still reported. Local.
-[[nodiscard]] Objective make_objective(nn::Model& model, const nn::ModelOutput& output,
-                                       const data::TokenBatch& batch, const nn::LossUnits& units,
-                                       const LayerCounts& counts,
-                                       const config::BalanceConfig& balance,
-                                       const GlobalCounts& global);
+/// The sum over the layers of a pass of alpha * L / units, V2 (23), (26), (29). counts: of whole
+/// units. A factor of 0 adds no graph node; its raw value is still reported. Local.
+[[nodiscard]] Objective balance_objective(const nn::ModelOutput& output, const nn::LossUnits& units,
+                                          const LayerCounts& counts,
+                                          const config::RunConfig& config,
+                                          const GlobalCounts& global);
+
+/// Adds LM cross-entropy / targets. output: of the whole model, or of its last slice. Local.
+void add_language_loss(Objective& objective, nn::Model& model, const nn::ModelOutput& output,
+                       const data::TokenBatch& batch, const GlobalCounts& global);
 
 }  // namespace dsmoe::train

@@ -1,103 +1,22 @@
 #include "trainer/run_summary.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "configs/yaml_writer.h"
+#include "modules/layer_slices.h"
 #include "modules/model_census.h"
-#include "trainer/checkpoint.h"
+#include "parallel/pipeline_timeline.h"
 #include "trainer/human.h"
+#include "trainer/memory_estimate.h"
 #include "trainer/micro_batches.h"
 #include "trainer/noise_floor.h"
 #include "trainer/ratio.h"
 #include "trainer/schedule.h"
-#include "trainer/shared_state.h"
 #include "trainer/table.h"
 #include "trainer/trained_weights.h"
 
 namespace dsmoe::train {
 namespace {
-
-struct Widths {
-  int64_t master;   ///< bytes of a master weight, gradient or moment
-  int64_t compute;  ///< bytes of an activation
-};
-
-Widths widths_of(config::Precision precision) {
-  if (precision == config::Precision::kFp64) return {8, 8};
-  return {4, precision == config::Precision::kBf16 ? 2 : 4};
-}
-
-/// Elements that a layer's attention keeps for backward, per token.
-int64_t attention_elements(const config::ModelConfig& model) {
-  const int64_t output = model.num_attention_heads * (model.v_head_dim + 1);
-  if (!model.is_mla()) {
-    // Queries, keys and values, the last two once more as attention reads them, and two inputs.
-    return 2 * model.hidden_size + model.num_attention_heads * model.qk_head_dim() +
-           2 * model.cache_width() + output;
-  }
-  const int64_t heads = model.num_attention_heads *
-                        (model.qk_head_dim() + model.qk_nope_head_dim + 2 * model.v_head_dim + 1);
-  const int64_t latents =
-      2 * model.q_lora_rank.value_or(0) + 3 * model.kv_lora_rank + 2 * model.qk_rope_head_dim;
-  return 2 * model.hidden_size + latents + heads;
-}
-
-/// Elements that a layer's feed-forward part keeps for backward, per token.
-int64_t feed_forward_elements(const config::ModelConfig& model, bool moe) {
-  if (!moe) return 2 * model.hidden_size + 3 * model.intermediate_size;
-  const int64_t shared = 3 * model.n_shared_experts * model.moe_intermediate_size;
-  const int64_t routed = 2 * model.num_experts_per_tok * model.moe_intermediate_size;
-  return 3 * model.hidden_size + shared + routed + 2 * model.n_routed_experts;
-}
-
-/// Tokens take two bytes each in memory (four above 65,536 kinds), and a file is its text and
-/// little more: as many bytes, or a third as many subwords. A .bin stays on disk.
-int64_t corpus_bytes(const config::RunConfig& config) {
-  const config::DataConfig& data = config.data;
-  const int64_t width = config.model.vocab_size > int64_t{1} << 16 ? 4 : 2;
-  const int64_t text_per_token = data.tokenizer == "byte" ? 1 : 3;
-  int64_t bytes = 0;
-  for (const auto* sources : {&data.train, &data.eval}) {
-    for (const config::DataSource& source : *sources) {
-      std::error_code missing;
-      const auto size = std::filesystem::file_size(source.path, missing);
-      if (!missing) bytes += width * static_cast<int64_t>(size) / text_per_token;
-    }
-  }
-  return bytes;
-}
-
-/// Numbers that one rank trains, the experts' as if they were spread evenly.
-struct TrainedCount {
-  int64_t dense = 0;
-  int64_t expert = 0;
-};
-
-TrainedCount trained_here(const config::RunConfig& config, const parallel::Topology& topology) {
-  TrainedCount trained;
-  for (const TrainedClass& one : count_trained(config, training_rate(config))) {
-    const bool expert = one.weight_class == nn::WeightClass::kRoutedExperts;
-    (expert ? trained.expert : trained.dense) += one.trained;
-  }
-  trained.expert /= topology.expert_size;
-  return trained;
-}
-
-/// Those whose masters and moments this rank has: the longest share.
-int64_t shared_out(const TrainedCount& trained, const nn::StateSharing& sharing) {
-  return parallel::share_of(trained.dense, sharing.dense).longest +
-         parallel::share_of(trained.expert, sharing.expert).longest;
-}
-
-int64_t activation_elements(const config::RunConfig& config) {
-  const config::ModelConfig& model = config.model;
-  int64_t per_token = 4 * model.hidden_size;
-  for (int64_t i = 0; i < model.num_hidden_layers; ++i) {
-    per_token += attention_elements(model) + feed_forward_elements(model, model.is_moe_layer(i));
-  }
-  return per_token * config.batch.micro_sequences * config.data.sequence_length;
-}
 
 std::string precision_name(config::Precision precision) {
   if (precision == config::Precision::kFp64) return "fp64";
@@ -105,9 +24,26 @@ std::string precision_name(config::Precision precision) {
 }
 
 std::string layout_text(const config::RunConfig& c, const parallel::Topology& t) {
-  return std::to_string(t.world) + " ranks = expert " + std::to_string(t.expert_size) +
-         " x replicas " + std::to_string(t.replicas()) +
-         (c.parallel.zero == 1 && t.world > 1 ? ", optimizer state shared (ZeRO-1)" : "");
+  return std::to_string(t.world) +
+         " ranks = " + (t.stages > 1 ? "pipeline " + std::to_string(t.stages) + " x " : "") +
+         "expert " + std::to_string(t.expert_size) + " x replicas " + std::to_string(t.replicas()) +
+         (c.parallel.zero == 1 && t.data_size() > 1 ? ", optimizer state shared (ZeRO-1)" : "");
+}
+
+/// How the layers are spread and how long stages wait, with equal costs of all layers' passes.
+std::string pipeline_text(const config::RunConfig& c, const parallel::Topology& t) {
+  std::string layers;
+  for (const nn::LayerSlice& slice : nn::pipeline_slices(c)) {
+    layers += (layers.empty() ? "" : ", ") + std::to_string(slice.end - slice.begin);
+  }
+  const parallel::PipelineShape shape{
+      t.stages, num_micro_batches(cut_batch(c, 0, c.batch.sequences), t), c.parallel.chunks};
+  const auto timeline = parallel::simulate(parallel::schedule_kind(c.parallel.schedule), shape, {},
+                                           /*capacity=*/shape.micro_batches * shape.chunks);
+  return c.parallel.schedule + ", slices of " + layers + " layers, " +
+         std::to_string(shape.micro_batches) + " micro-batches, " +
+         fixed(100 * timeline.idle(0) / timeline.length(), 0) +
+         "% of a step waiting, were all stages equal";
 }
 
 std::string attention_text(const config::ModelConfig& m) {
@@ -159,7 +95,7 @@ std::string scope_text(const config::RunConfig& c, const parallel::Topology& t) 
   if (c.balance.scope == config::BalanceScope::kPool) {
     return "pools of " + std::to_string(c.batch.pool) + " sequences";
   }
-  const int64_t passes = num_micro_batches({0, c.batch.sequences, c.batch.micro_sequences}, t);
+  const int64_t passes = num_micro_batches(cut_batch(c, 0, c.batch.sequences), t);
   return passes == 1 ? "global batch"
                      : "global batch, counted by one more forward pass over " +
                            std::to_string(passes) + " micro-batches: about a third of a step more";
@@ -217,6 +153,7 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
   const int64_t tokens = c.batch.sequences * c.data.sequence_length;
   table.section("run");
   table.row("layout", layout_text(c, t));
+  if (t.stages > 1) table.row("pipeline", pipeline_text(c, t));
   table.row("batch", std::to_string(c.batch.sequences) + " sequences x " +
                          std::to_string(c.data.sequence_length) + " = " +
                          human_count(static_cast<double>(tokens)) + " tokens, " +
@@ -247,7 +184,7 @@ void batch_section(Table& table, const config::RunConfig& c, const parallel::Top
 
 void machine_section(Table& table, const config::RunConfig& c, const parallel::Topology& t,
                      int64_t threads) {
-  const MemoryEstimate memory = estimate_memory(c, t);
+  const MemoryEstimate memory = estimate_largest_memory(c, t);
   const auto bytes = [](int64_t n) { return human_bytes(static_cast<double>(n)); };
   table.section("machine");
   table.row("precision", precision_name(c.run.precision));
@@ -257,31 +194,21 @@ void machine_section(Table& table, const config::RunConfig& c, const parallel::T
                                    bytes(memory.optimizer) + " + activations " +
                                    bytes(memory.activations) + " + data " + bytes(memory.data) +
                                    " + program " + bytes(memory.program));
-  table.row("rows per step", "at most " + bytes(estimate_row_bytes(c, t)) + " between ranks");
+  table.row("rows per step",
+            "at most " + bytes(estimate_row_bytes(c, t)) + " between experts' ranks");
+  if (t.stages > 1) {
+    table.row("pipeline per step", bytes(pipeline_bytes(c, t)) + " between stages");
+  }
 }
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const config::RunConfig& config,
-                               const parallel::Topology& topology) {
-  const auto census = nn::count_parameters(config.model);
-  const int64_t held =
-      census.total - census.routed_experts + census.routed_experts / topology.expert_size;
-  const Widths widths = widths_of(config.run.precision);
-  constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
-  constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
-  MemoryEstimate memory;
-  const TrainedCount trained = trained_here(config, topology);
-  const int64_t owned = shared_out(trained, state_sharing(config, topology));
-  memory.weights = held * widths.compute;
-  if (widths.compute != widths.master) memory.weights += owned * widths.master;
-  memory.gradients = (trained.dense + trained.expert) * widths.master;
-  memory.optimizer = 2 * owned * widths.master;
-  memory.activations = activation_elements(config) * widths.compute;
-  memory.data = corpus_bytes(config);
-  memory.program =
-      kProgram + (config.run.precision == config::Precision::kBf16 ? kCompiledProducts : 0);
-  return memory;
+int64_t pipeline_bytes(const config::RunConfig& config, const parallel::Topology& topology) {
+  const int64_t crossings = 2 * (topology.stages * config.parallel.chunks - 1);
+  return topology.stages == 1
+             ? 0
+             : crossings * config.batch.sequences * config.data.sequence_length *
+                   config.model.hidden_size * widths_of(config.run.precision).compute;
 }
 
 int64_t estimate_row_bytes(const config::RunConfig& config, const parallel::Topology& topology) {

@@ -1,6 +1,5 @@
 #include "trainer/session.h"
 
-#include <sched.h>
 #include <algorithm>
 
 #include "configs/init_from.h"
@@ -8,17 +7,11 @@
 #include "trainer/checkpoint.h"
 #include "trainer/lora.h"
 #include "trainer/model_directory.h"
+#include "trainer/placement.h"
 #include "trainer/shared_state.h"
 
 namespace dsmoe::train {
 namespace {
-
-int64_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
-}
 
 /// The model with the adapters that the run trains.
 nn::Model& adapted(nn::Model& model, const config::RunConfig& config) {
@@ -27,29 +20,32 @@ nn::Model& adapted(nn::Model& model, const config::RunConfig& config) {
   return model;
 }
 
-parallel::Topology checked_topology(const config::RunConfig& config,
-                                    const parallel::Communicator& world) {
-  config::check_layout(config, world.size());
-  return parallel::make_topology(world.size(), world.rank(), config.parallel.expert);
-}
-
 }  // namespace
 
-int64_t threads_per_rank(int64_t requested, int64_t ranks_on_host) {
-  if (requested > 0) return requested;
-  return std::max<int64_t>(1, usable_cores() / std::max<int64_t>(1, ranks_on_host));
+parallel::Topology run_topology(const config::RunConfig& config,
+                                const parallel::Communicator& world) {
+  config::check_layout(config, world.size());
+  return parallel::make_topology(world.size(), world.rank(), config.parallel.expert,
+                                 config.parallel.pipeline);
 }
 
-Session::Session(const config::RunConfig& run, parallel::Communicator& all, int64_t ranks_on_host,
+int64_t threads_per_rank(int64_t requested, int64_t ranks_on_cores) {
+  if (requested > 0) return requested;
+  return std::max<int64_t>(
+      1, static_cast<int64_t>(own_placement().cores.size()) / std::max<int64_t>(1, ranks_on_cores));
+}
+
+Session::Session(const config::RunConfig& run, parallel::Communicator& all, int64_t ranks_on_cores,
                  const nn::TrainingRate& rate)
     : config(run),
-      topology(checked_topology(run, all)),
+      topology(run_topology(run, all)),
       world(all),
       groups(parallel::make_process_groups(world, topology)),
-      model(run.model, run.drop, run.batch, *groups.expert),
+      model(run.model, run.drop, run.batch, *groups.expert,
+            nn::slices_of_stage(run, topology.stage()), nn::recompute_of(run.run.recompute)),
       store(adapted(model, run), compute_dtype(run.run.precision), rate,
             state_sharing(run, topology)) {
-  at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_host)));
+  at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_cores)));
 }
 
 config::RunConfig config_of_directory(const std::string& model_directory, int64_t world,

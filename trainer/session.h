@@ -12,12 +12,13 @@
 
 namespace dsmoe::train {
 
-/// A model on its ranks, ready to compute: topology, groups, parameters in flat buffers.
+/// A model, or a stage's slices of it, on its ranks, ready to compute: topology, groups, parameters
+/// in flat buffers.
 class Session {
  public:
   /// Sets this process's thread count. Weights are uninitialised; there are gradients
   /// of what `rate` trains. Collective over world. Throws ConfigError when the layout does not fit.
-  Session(const config::RunConfig& config, parallel::Communicator& world, int64_t ranks_on_host,
+  Session(const config::RunConfig& config, parallel::Communicator& world, int64_t ranks_on_cores,
           const nn::TrainingRate& rate = nn::train_all());
 
   const config::RunConfig config;
@@ -28,8 +29,12 @@ class Session {
   nn::ParameterStore store;
 };
 
-/// Threads a rank computes with: run.threads, or the cores it may use / ranks on this machine.
-[[nodiscard]] int64_t threads_per_rank(int64_t requested, int64_t ranks_on_host);
+/// Where this rank stands in the run's layout. Throws ConfigError when the layout does not fit.
+[[nodiscard]] parallel::Topology run_topology(const config::RunConfig& config,
+                                              const parallel::Communicator& world);
+
+/// Threads a rank computes with: run.threads, or the cores it may use / ranks that share them.
+[[nodiscard]] int64_t threads_per_rank(int64_t requested, int64_t ranks_on_cores);
 
 /// The configuration that runs a model directory outside training: its own shape, one process or
 /// all ranks as one expert group where that divides the experts.

@@ -16,11 +16,7 @@ constexpr std::array kGroups{ParameterGroup::kDense, ParameterGroup::kExpert};
 
 /// The ranks that hold the same parameters.
 parallel::Communicator& holders(ParameterGroup group, parallel::ProcessGroups& groups) {
-  return group == ParameterGroup::kDense ? groups.world : *groups.expert_replicas;
-}
-
-bool is_shared(const nn::ParameterStore& store) {
-  return store.sharing().dense.size > 1 || store.sharing().expert.size > 1;
+  return *(group == ParameterGroup::kDense ? groups.data : groups.expert_replicas);
 }
 
 /// Zeros with a block for each rank, as the gradients have.
@@ -80,13 +76,13 @@ double own_squares(nn::ParameterStore& store, ParameterGroup group) {
 nn::StateSharing state_sharing(const config::RunConfig& config,
                                const parallel::Topology& topology) {
   if (config.parallel.zero == 0) return {};
-  return {{topology.rank, topology.world}, {topology.replica(), topology.replicas()}};
+  return {{topology.data_rank(), topology.data_size()}, {topology.replica(), topology.replicas()}};
 }
 
 void sum_gradients(nn::ParameterStore& store, parallel::ProcessGroups& groups) {
   nn::FlatPair& gradients = store.gradients();
-  if (!is_shared(store)) {
-    return parallel::sum_gradients(gradients.dense, gradients.expert, groups.world,
+  if (!store.sharing().any()) {
+    return parallel::sum_gradients(gradients.dense, gradients.expert, *groups.data,
                                    *groups.expert_replicas);
   }
   for (const ParameterGroup group : kGroups) {
@@ -95,9 +91,10 @@ void sum_gradients(nn::ParameterStore& store, parallel::ProcessGroups& groups) {
 }
 
 double gradient_norm(nn::ParameterStore& store, parallel::ProcessGroups& groups) {
-  if (!is_shared(store)) {
+  if (!store.sharing().any()) {
     const nn::FlatPair& gradients = store.gradients();
-    return parallel::global_grad_norm(gradients.dense, gradients.expert, *groups.expert);
+    return parallel::global_grad_norm(gradients.dense, gradients.expert, *groups.expert,
+                                      *groups.forward);
   }
   // Each number is in the share of one rank of the world.
   const double own =
@@ -110,7 +107,7 @@ double gradient_norm(nn::ParameterStore& store, parallel::ProcessGroups& groups)
 at::Tensor whole_gradient(nn::ParameterStore& store, parallel::ProcessGroups& groups,
                           const nn::StoredTensor& tensor) {
   const at::Tensor here = store.gradients().state_view(tensor).to(at::kDouble);
-  if (!is_shared(store)) return here;
+  if (!store.sharing().any()) return here;
   at::Tensor whole = at::zeros_like(here);
   if (const auto piece = store.owned(tensor)) {
     const int64_t count = piece->end - piece->begin;
@@ -118,7 +115,7 @@ at::Tensor whole_gradient(nn::ParameterStore& store, parallel::ProcessGroups& gr
         .narrow(0, piece->begin, count)
         .copy_(here.view({-1}).narrow(0, piece->begin, count));
   }
-  groups.world.all_reduce(whole, parallel::ReduceOp::kSum);
+  groups.data->all_reduce(whole, parallel::ReduceOp::kSum);
   return whole;
 }
 

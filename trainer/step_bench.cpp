@@ -1,8 +1,8 @@
 #include "trainer/step_bench.h"
 
+#include "trainer/memory_estimate.h"
 #include "trainer/memory_usage.h"
 #include "trainer/micro_batches.h"
-#include "trainer/run_summary.h"
 #include "trainer/session.h"
 #include "trainer/shared_state.h"
 #include "trainer/stopwatch.h"
@@ -25,7 +25,7 @@ data::TokenBatch random_batch(data::SequenceRange range, const config::RunConfig
 }
 
 MicroBatches random_batches(const config::RunConfig& config, const parallel::Topology& topology) {
-  const BatchCut cut{0, config.batch.sequences, config.batch.micro_sequences};
+  const BatchCut cut = cut_batch(config, 0, config.batch.sequences);
   MicroBatches batches;
   for (int64_t i = 0; i < num_micro_batches(cut, topology); ++i) {
     batches.push_back(random_batch(micro_batch(cut, topology, i), config));
@@ -53,7 +53,7 @@ StepTimes time_step(TrainContext& context, const MicroBatches& batches, int64_t 
 
 BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandContext& context) {
   constexpr int64_t kWarmUp = 2;
-  Session session(config, context.world, context.ranks_on_host);
+  Session session(config, context.world, context.ranks_on_cores);
   session.store.initialize(config.run.seed, config.model.initializer_range);
   Optimizer optimizer(config.optimizer, session.store);
   TrainContext train{session.config, session.topology, session.world, session.groups,

@@ -62,7 +62,8 @@ struct TrafficValues {
   int64_t metadata_bytes = 0;
 };
 
-/// Seconds of a step by phase; communication also counts within forward and backward.
+/// Seconds of a step by phase, on rank 0; communication also counts within forward and backward,
+/// and is beside them what a pipeline's stage waits for its neighbours.
 struct PhaseSeconds {
   double data = 0;
   double forward = 0;

@@ -73,15 +73,20 @@ void StepStatistics::add_bytes(const nn::RoutingRecord& record) {
 }
 
 void StepStatistics::add(const nn::ModelOutput& output, const Objective& objective,
-                         const nn::SequenceInfo& sequences, const data::TokenBatch& batch) {
+                         const data::TokenBatch& batch) {
+  lm_sum_ += objective.lm_sum;
+  for (size_t i = 0; i < output.routing.size(); ++i) {
+    const nn::RoutingRecord& record = output.routing[i];
+    layers_[static_cast<size_t>(model_.moe_layers_before(record.layer))].add(
+        record, batch, objective.balance_sums[i]);
+    add_bytes(record);
+  }
+}
+
+void StepStatistics::add_tokens(const nn::SequenceInfo& sequences, const data::TokenBatch& batch) {
   const at::Tensor& valid_BT = sequences.valid_BT;
   protected_ += count_protected(sequences);
-  lm_sum_ += objective.lm_sum;
-  tokens_ += valid_BT.defined() ? valid_BT.sum().item<int64_t>() : output.hidden_NM.size(0);
-  for (size_t i = 0; i < output.routing.size(); ++i) {
-    layers_[i].add(output.routing[i], batch, objective.balance_sums[i]);
-    add_bytes(output.routing[i]);
-  }
+  tokens_ += valid_BT.defined() ? valid_BT.sum().item<int64_t>() : batch.inputs_BT.numel();
 }
 
 void StepStatistics::add_counting_pass(const nn::ModelOutput& output) {

@@ -19,9 +19,11 @@ class StepStatistics {
  public:
   explicit StepStatistics(const config::RunConfig& config);
 
-  /// Adds one micro-batch of this rank.
+  /// Adds a micro-batch's pass through layers of this rank.
   void add(const nn::ModelOutput& output, const Objective& objective,
-           const nn::SequenceInfo& sequences, const data::TokenBatch& batch);
+           const data::TokenBatch& batch);
+  /// Adds a micro-batch's tokens and protected sequences: once, where the model ends.
+  void add_tokens(const nn::SequenceInfo& sequences, const data::TokenBatch& batch);
   /// Adds the traffic of a forward pass that was run for its counts alone.
   void add_counting_pass(const nn::ModelOutput& output);
   /// Bytes of this rank that dropping gathers across ranks, by the layout.

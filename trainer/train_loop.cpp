@@ -13,17 +13,34 @@
 namespace dsmoe::train {
 
 int TrainRun::run() {
+  // What ends a run on all ranks alike does not take the checkpoint under way with it.
+  try {
+    return run_steps();
+  } catch (const UserError&) {
+    saver_.wait();
+    throw;
+  } catch (const PeerFailed&) {
+    saver_.wait();
+    throw;
+  }
+}
+
+int TrainRun::run_steps() {
   LogitsRecorder recorder(directory_.logits(), session_.config.run.record_logits);
   TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
                        session_.model,  session_.store,    optimizer_,     &recorder};
   saved_step_ = state_.step;
   while (!last_step()) {
     StepReport report = train_step(context, *loader_, state_);
+    saver_.poll();
     finish_step(report);
     if (!last_step() && stop_agreed()) return stop();
   }
   if (saved_step_ != state_.step) save();
-  if (context_.first()) write_file_atomically(directory_.done(), "");
+  saver_.wait();
+  agree(context_.world, [&] {
+    if (context_.first()) write_file_atomically(directory_.done(), "");
+  });
   context_.console.info("done: " + directory_.checkpoints() + "/latest, " + directory_.metrics());
   return 0;
 }
@@ -36,6 +53,7 @@ bool TrainRun::stop_agreed() {
 
 int TrainRun::stop() {
   if (saved_step_ != state_.step) save();
+  saver_.wait();
   context_.console.info("stopped as asked after step " + std::to_string(state_.step) +
                         "; the same command goes on from there");
   return 0;
@@ -61,10 +79,10 @@ void TrainRun::evaluate_all(StepReport& report) {
   for (const auto& [name, set] : eval_sets_) {
     EvalPlan plan{config.eval.batches * config.batch.sequences, config.batch.micro_sequences,
                   config.eval.drop == config::EvalDrop::kYes};
-    report.eval[name] = evaluate(session_.model, set, plan, session_.world);
+    report.eval[name] = evaluate(session_.model, set, plan, session_.groups);
     if (config.eval.drop != config::EvalDrop::kBoth) continue;
     plan.drop = true;
-    report.eval[name].with_drop.push_back(evaluate(session_.model, set, plan, session_.world));
+    report.eval[name].with_drop.push_back(evaluate(session_.model, set, plan, session_.groups));
   }
 }
 
@@ -75,7 +93,12 @@ std::vector<std::string> TrainRun::source_names() const {
 }
 
 void TrainRun::log_step(const StepReport& report) {
-  if (!context_.first()) return;
+  agree(context_.world, [&] {
+    if (context_.first()) write_logs(report);
+  });
+}
+
+void TrainRun::write_logs(const StepReport& report) {
   context_.console.info(step_line(report, total_steps_, eta_seconds()));
   for (const auto& [name, eval] : report.eval) context_.console.info(eval_line(name, eval));
   const int64_t routing_every = session_.config.log.routing_every;
@@ -103,10 +126,8 @@ void TrainRun::check_skips() {
 }
 
 void TrainRun::save() {
-  const std::string path =
-      save_checkpoint(directory_.checkpoints(), checkpointed(), state_, *tokenizer_);
+  saver_.save(directory_.checkpoints(), checkpointed(), state_, *tokenizer_);
   saved_step_ = state_.step;
-  context_.console.info("saved " + path);
 }
 
 }  // namespace dsmoe::train

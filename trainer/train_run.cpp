@@ -11,6 +11,7 @@
 #include "trainer/check_run.h"
 #include "trainer/check_tokenizer.h"
 #include "trainer/checkpoint_directory.h"
+#include "trainer/human.h"
 #include "trainer/lora.h"
 #include "trainer/model_directory.h"
 #include "trainer/noise_floor.h"
@@ -47,9 +48,11 @@ bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
     : context_(context),
-      session_(config, context.world, context.ranks_on_host, checked_rate(config, context)),
+      session_(config, context.world, context.ranks_on_cores, checked_rate(config, context)),
       directory_(config.run),
       optimizer_(config.optimizer, session_.store),
+      saver_(context.world, [this](const std::string& path, double waited,
+                                   double whole) { show_saved(path, waited, whole); }),
       total_steps_(total_steps(config)) {
   open_data();
   open_directory();
@@ -195,6 +198,7 @@ void TrainRun::show_start() {
         "run.precision=bf16: this CPU has no bf16 products, steps will be slower than in fp32");
   }
   context_.console.info(run_summary(session_.config, session_.topology, at::get_num_threads()));
+  show_ranks();
   if (!loader_->packed().empty()) {
     context_.console.info(
         "\n" +
@@ -202,6 +206,34 @@ void TrainRun::show_start() {
                        total_tokens(session_.config) / session_.config.data.sequence_length));
   }
   context_.console.info("writing to " + directory_.root);
+}
+
+void TrainRun::show_ranks() {
+  const std::vector<int64_t> threads = gather_number(at::get_num_threads(), context_.world);
+  if (context_.world.size() == 1) return;
+  Table table;
+  table.section("ranks");
+  add_placement_rows(table, context_.placements, threads);
+  context_.console.info("\n" + table.text());
+  const auto crowded = gather_number(context_.ranks_on_cores * at::get_num_threads() -
+                                         static_cast<int64_t>(own_placement().cores.size()),
+                                     context_.world);
+  for (size_t rank = 0; context_.first() && rank < crowded.size(); ++rank) {
+    if (crowded[rank] <= 0) continue;
+    context_.console.warn("rank " + std::to_string(rank) + " and those beside it have " +
+                          std::to_string(crowded[rank]) +
+                          " threads more than cores: give each rank cores of its own (mpirun "
+                          "--map-by slot:PE=n), or set run.threads");
+    break;
+  }
+}
+
+void TrainRun::show_saved(const std::string& path, double waited, double whole) {
+  std::string text = "saved " + path + " in " + human_duration(whole);
+  if (session_.config.checkpoint.background) {
+    text += ", training waited " + fixed(1e3 * waited, 1) + " ms";
+  }
+  context_.console.info(text);
 }
 
 Checkpointed TrainRun::checkpointed() {

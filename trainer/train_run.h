@@ -9,7 +9,7 @@
 #include "data/eval_set.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
-#include "trainer/checkpoint.h"
+#include "trainer/checkpoint_saver.h"
 #include "trainer/command.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
@@ -32,6 +32,7 @@ class TrainRun {
   int run();
 
  private:
+  int run_steps();
   void open_data();
   void open_eval_sets();
   /// The tokenizer that stands beside model.init_from's weights is the run's.
@@ -47,11 +48,15 @@ class TrainRun {
   void warn_about_machine(const RunState& saved);
   void open_logs();
   void show_start();
+  /// Where the ranks run, with how many threads.
+  void show_ranks();
 
   void finish_step(StepReport& report);
   void evaluate_all(StepReport& report);
   void save();
   void log_step(const StepReport& report);
+  /// Rank 0's console, metrics and TensorBoard.
+  void write_logs(const StepReport& report);
   [[nodiscard]] std::vector<std::string> source_names() const;
   void check_skips();
   /// Whether any rank was asked to stop; collective over world.
@@ -59,6 +64,7 @@ class TrainRun {
   int stop();
   [[nodiscard]] double eta_seconds() const;
   [[nodiscard]] Checkpointed checkpointed();
+  void show_saved(const std::string& path, double waited, double whole);
   [[nodiscard]] bool due(int64_t every) const;
   [[nodiscard]] bool last_step() const { return state_.step >= total_steps_; }
 
@@ -73,6 +79,7 @@ class TrainRun {
   std::optional<TensorBoardWriter> tensorboard_;
   RunState state_;
   AdapterBase base_;
+  CheckpointSaver saver_;
   int64_t total_steps_;
   double seconds_per_step_ = 0;
   int64_t saved_step_ = -1;

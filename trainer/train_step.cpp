@@ -14,8 +14,7 @@ namespace dsmoe::train {
 namespace {
 
 BatchCut cut_of(const TrainContext& context, const RunState& state, int64_t step) {
-  const config::BatchConfig& batch = context.config.batch;
-  return {state.sequences, batch_sequences(batch, step), batch.micro_sequences};
+  return cut_batch(context.config, state.sequences, batch_sequences(context.config.batch, step));
 }
 
 MicroBatches load_batches(const TrainContext& context, data::Loader& loader, const BatchCut& cut) {

@@ -14,9 +14,10 @@ namespace {
 
 using nn::WeightClass;
 
-/// The number behind `.part.` in a published name.
-int64_t number_after(const std::string& name, const std::string& part) {
-  return std::atoll(name.c_str() + name.find(part) + part.size());
+/// The number of a routed expert in its published name.
+int64_t expert_of(const std::string& name) {
+  const std::string before = ".experts.";
+  return std::atoll(name.c_str() + name.find(before) + before.size());
 }
 
 /// Which weights ESFT leaves open, before finetune.freeze.
@@ -24,7 +25,7 @@ bool esft_trains(const config::EsftConfig& esft, const config::ExpertChoice& cho
                  const std::string& name) {
   switch (nn::class_of(name)) {
     case WeightClass::kRoutedExperts:
-      return choice.trains(number_after(name, ".layers."), number_after(name, ".experts."));
+      return choice.trains(*nn::layer_of(name), expert_of(name));
     case WeightClass::kSharedExperts:
       return esft.train_shared_experts;
     default:
@@ -59,15 +60,14 @@ class Rates {
   std::optional<config::ExpertChoice> choice_;
 };
 
-/// The model's tensors, and those of the adapters beside them.
+}  // namespace
+
 std::vector<nn::PublishedTensor> all_tensors(const config::RunConfig& config) {
   auto tensors = nn::published_tensors(config.model);
   const auto adapters = adapter_tensors(config);
   tensors.insert(tensors.end(), adapters.begin(), adapters.end());
   return tensors;
 }
-
-}  // namespace
 
 void require_match(const std::string& key, const std::string& pattern,
                    const std::vector<nn::PublishedTensor>& tensors) {
@@ -81,6 +81,23 @@ void require_match(const std::string& key, const std::string& pattern,
                     std::to_string(tensors.size()) + " tensors\nhint: classes are" + classes +
                     "; or write the end of a name as q_proj, or a glob as model.layers.0.*");
 }
+
+namespace {
+
+/// gate_proj and up_proj are one matrix here.
+void check_halves(const Rates& rates, const std::vector<nn::PublishedTensor>& tensors) {
+  const std::string gate = ".gate_proj.weight";
+  for (const nn::PublishedTensor& tensor : tensors) {
+    if (!tensor.name.ends_with(gate) || nn::is_adapter(tensor.name)) continue;
+    const std::string module = tensor.name.substr(0, tensor.name.size() - gate.size());
+    if ((rates.of(tensor.name) > 0) == (rates.of(module + ".up_proj.weight") > 0)) continue;
+    throw ConfigError("finetune.freeze: of " + module +
+                      " only gate_proj or only up_proj is frozen\nhint: both are one matrix here; "
+                      "freeze both or neither");
+  }
+}
+
+}  // namespace
 
 nn::TrainingRate training_rate(const config::RunConfig& config) {
   const config::FinetuneConfig& finetune = config.finetune;
@@ -100,6 +117,7 @@ nn::TrainingRate training_rate(const config::RunConfig& config) {
     throw ConfigError("finetune.freeze: none of " + std::to_string(tensors.size()) +
                       " tensors is left to train\nhint: freeze less");
   }
+  check_halves(rates, tensors);
   return [rates](const std::string& name) { return rates.of(name); };
 }
 

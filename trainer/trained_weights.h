@@ -16,6 +16,9 @@ namespace dsmoe::train {
 /// would be trained.
 [[nodiscard]] nn::TrainingRate training_rate(const config::RunConfig& config);
 
+/// The model's tensors, and those of the adapters beside them.
+[[nodiscard]] std::vector<nn::PublishedTensor> all_tensors(const config::RunConfig& config);
+
 /// Elements of a class of weights, in the whole model.
 struct TrainedClass {
   nn::WeightClass weight_class;

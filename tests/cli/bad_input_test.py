@@ -37,7 +37,7 @@ CONTRADICTORY = {
     "batch.pool=5": r"parallel.expert \(6\) times batch.micro_sequences \(2\) must be divisible by "
                     r"batch.pool \(5\)",
     "schedule.warmup_steps=7": r"schedule.warmup_steps \(7\).*schedule.steps \(6\)",
-    "parallel.pipeline=2": r"parallel.pipeline \(2\): above 1 is not supported yet",
+    "parallel.pipeline=99": r"parallel.pipeline \(99\) times parallel.chunks \(1\) is more than",
     "balance.bias_rate=0.1": r"balance.bias_rate \(0.100000\).*noaux_tc",
     "model.qk_rope_head_dim=5": r"model.qk_rope_head_dim \(5\) must be even",
 }

@@ -80,6 +80,9 @@ class DryRunTest(CliTest):
             self.assertEqual(result.code, 2, result)
             self.assertIn(pattern, result.err)
         self.assertIn("no target", self.dsmoe("inspect").err)
+        alone = self.dsmoe("inspect", ROOT / "configs/models/tiny.yaml", "--stages", 3)
+        self.assertEqual(alone.code, 2, alone)
+        self.assertIn("hint: give --schedule KIND", alone.err)
 
     def inspect(self, target, *overrides):
         return self.succeed("inspect", target, "--json", *overrides).json()

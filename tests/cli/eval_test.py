@@ -112,6 +112,9 @@ class EvalTest(CliTest):
         refused = self.dsmoe("eval", "--model", self.model, "--data", "corpus/held.jsonl", "--window", "40")
         self.assertEqual(refused.code, 2, refused)
         self.assertIn("hint: give a shorter window, or --extrapolate", refused.err)
+        ignored = self.dsmoe("eval", "--model", self.model, "--data", "corpus/held.jsonl", "--extrapolate")
+        self.assertEqual(ignored.code, 2, ignored)
+        self.assertIn("hint: give --window", ignored.err)
         report = self.evaluate("--data", "corpus/held.jsonl", "--window", "40", "--extrapolate", "--by-position", "40")
         self.assertAlmostEqual(report["positions"][0]["loss"], report["loss"], delta=1e-12)
 

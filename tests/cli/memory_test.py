@@ -22,11 +22,23 @@ class MemoryTest(CliTest):
         result = self.succeed("bench", "step", f"configs/bench/{shape}.yaml", "--steps", "2", "--json",
                               *overrides).json()
         self.check(result["estimated_bytes"], result["peak_bytes"])
+        return result
 
     def test_steps_of_the_bench_shapes(self):
         for shape in "acd":
             with self.subTest(shape):
                 self.bench(shape)
+
+    def test_what_is_computed_again_is_not_kept(self):
+        taken = {}
+        for mode in ("", "norms", "mla_up", "swiglu", "experts", "norms,mla_up,swiglu,experts", "layer"):
+            with self.subTest(mode):
+                result = self.bench("c", f"run.recompute=[{mode}]")
+                taken[mode] = result["peak_bytes"]
+                self.assertLess(abs(result["peak_bytes"] / result["estimated_bytes"] - 1), 0.1, mode)
+        # What 4096 tokens of 4 layers keep of queries, keys and values, and of whole layers.
+        self.assertLess(taken["mla_up"], taken[""] - 4 * 1792 * 4 * 4096 // 2)
+        self.assertLess(taken["layer"], taken["norms,mla_up,swiglu,experts"])
 
     @unittest.skipUnless(cpu_has("avx512_bf16"), "bf16 is emulated on this CPU")
     def test_steps_in_bf16(self):

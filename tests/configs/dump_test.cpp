@@ -89,6 +89,7 @@ void fill_run(RunConfig& config) {
                 "cpu",
                 coin() ? Precision::kBf16 : Precision::kFp64,
                 between_of(0, 4),
+                {"norms", "swiglu"},
                 between_of(0, 99),
                 odd_text(),
                 {"model.n_group", "run.seed"}};
@@ -120,7 +121,7 @@ void fill_training(RunConfig& config) {
   config.router = {0.5 * fraction(), coin()};
   config.drop = {coin() ? DropKind::kNone : DropKind::kExpert, fraction(), fraction(),
                  DropOrder::kPosition};
-  config.checkpoint = {between_of(0, 9), between_of(1, 9), between_of(0, 9)};
+  config.checkpoint = {between_of(0, 9), between_of(1, 9), coin(), between_of(0, 9)};
   config.log = {between_of(1, 9), between_of(0, 9), between_of(0, 9), coin()};
   config.eval = {between_of(0, 9), between_of(1, 9), coin() ? EvalDrop::kYes : EvalDrop::kBoth};
 }

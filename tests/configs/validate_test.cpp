@@ -125,10 +125,39 @@ TEST_CASE("a bias moves only where the router has one") {
 }
 
 TEST_CASE("what is not implemented is refused") {
-  expect_refused([](RunConfig& c) { c.parallel.pipeline = 2; },
-                 {"parallel.pipeline (2)", "not supported yet"});
   expect_refused([](RunConfig& c) { c.run.device = "cuda"; },
                  {"run.device: cuda is not supported yet"});
+}
+
+TEST_CASE("a pipeline must fit the layers and its schedule") {
+  expect_refused([](RunConfig& c) { c.parallel.pipeline = 99; },
+                 {"parallel.pipeline (99) times parallel.chunks (1) is more than "
+                  "model.num_hidden_layers"});
+  expect_refused(
+      [](RunConfig& c) {
+        c.parallel.pipeline = 2;
+        c.parallel.schedule = "interleaved";
+      },
+      {"parallel.chunks (1) with parallel.schedule: interleaved", "at least 2"});
+  expect_refused(
+      [](RunConfig& c) {
+        c.parallel.pipeline = 2;
+        c.parallel.chunks = 2;
+      },
+      {"parallel.chunks (2) with parallel.schedule: 1f1b"});
+  expect_refused(
+      [](RunConfig& c) {
+        c.parallel.pipeline = 2;
+        c.parallel.stage_layers = {1, 2, 1};
+      },
+      {"parallel.stage_layers lists 3 counts", "2"});
+  expect_refused(
+      [](RunConfig& c) {
+        c.model.num_hidden_layers = 4;
+        c.parallel.pipeline = 2;
+        c.parallel.stage_layers = {1, 2};
+      },
+      {"parallel.stage_layers add up to 3, not to model.num_hidden_layers (4)"});
 }
 
 TEST_CASE("expert parallelism must fit experts, groups and ranks") {
@@ -149,7 +178,8 @@ TEST_CASE("expert parallelism must fit experts, groups and ranks") {
   config.model.n_routed_experts = 0;
   expect_config_error([&] { check_config(config); },
                       {"parallel.expert (8) must be 1 where model.n_routed_experts is 0"});
-  config.parallel = {1, 1, 0, "local"};
+  config.parallel = {};
+  config.parallel.backend = "local";
   expect_config_error([&] { check_layout(config, 2); }, {"parallel.backend (local)"});
 }
 

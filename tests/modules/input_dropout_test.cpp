@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "modules/linear_layer.h"
+#include "modules/name_hash.h"
 #include "tests/modules/numeric.h"
 #include "tests/support/catch.h"
 
@@ -45,11 +46,11 @@ TEST_CASE("input dropout leaves out its share and keeps the mean") {
 }
 
 TEST_CASE("input dropout depends on the rows' keys and the name alone") {
-  const InputDropout dropout{0.5, hash_of("model.layers.0.mlp.up_proj")};
+  const InputDropout dropout{0.5, hash_name(0, "model.layers.0.mlp.up_proj")};
   const at::Tensor all_NI = mask(dropout, 8, 30);
   CHECK(all_NI.equal(mask(dropout, 8, 30)));
   CHECK(all_NI.slice(0, 3, 6).equal(mask(dropout, 3, 30, /*first=*/3)));
-  CHECK_FALSE(all_NI.equal(mask({0.5, hash_of("model.layers.0.mlp.gate_proj")}, 8, 30)));
+  CHECK_FALSE(all_NI.equal(mask({0.5, hash_name(0, "model.layers.0.mlp.gate_proj")}, 8, 30)));
   CHECK_FALSE(all_NI.equal(mask(dropout, 8, 30, /*first=*/100)));
 }
 
@@ -76,7 +77,7 @@ TEST_CASE("an adapter alone sees what dropout leaves, and so does its gradient")
   for (const std::string& name :
        halves ? std::vector<std::string>{"gate", "up"} : std::vector<std::string>{""}) {
     const at::Tensor mask_NI =
-        drop_inputs(at::ones({5, 4}, at::kDouble), {0.4, hash_of("layer." + name)}, keys);
+        drop_inputs(at::ones({5, 4}, at::kDouble), {0.4, hash_name(0, "layer." + name)}, keys);
     const std::string prefix = name.empty() ? "" : name + "_";
     parts.push_back(0.5 * (x_NI * mask_NI)
                               .matmul(weights[prefix + "lora_A"].t())

@@ -10,6 +10,7 @@
 
 #include <vector>
 
+#include "configs/errors.h"
 #include "tests/support/checks.h"
 #include "tests/support/rank_suite.h"
 
@@ -112,6 +113,52 @@ Failures splits_by_color_and_key(Communicator& world) {
   return checks.failures();
 }
 
+/// To the next rank and the one before, several on their way at once, large and empty ones.
+Failures sends_in_order(Communicator& world) {
+  Checks checks;
+  const int64_t size = world.size(), rank = world.rank();
+  if (size == 1) return checks.failures();
+  constexpr int64_t kMany = 5, kLarge = 300000;  // beyond what a library sends eagerly
+  std::vector<std::unique_ptr<parallel::Work>> works;
+  std::vector<at::Tensor> got;
+  const auto shape_of = [](int64_t i) {
+    return i == 3 ? std::vector<int64_t>{0, 4} : std::vector<int64_t>{kLarge / 4, 4};
+  };
+  for (const int64_t step : {int64_t{1}, size - 1}) {
+    for (int64_t i = 0; i < kMany; ++i) {
+      got.push_back(at::full(shape_of(i), -1, at::kBFloat16));
+      works.push_back(world.receive_async(got.back(), (rank + size - step) % size));
+    }
+    for (int64_t i = 0; i < kMany; ++i) {
+      works.push_back(world.send_async(at::full(shape_of(i), rank * 10 + i, at::kBFloat16),
+                                       (rank + step) % size));
+    }
+  }
+  while (!works.front()->poll()) continue;
+  for (const auto& work : works) work->wait();
+  for (size_t k = 0; k < got.size(); ++k) {
+    const auto i = static_cast<int64_t>(k) % kMany;
+    const int64_t step = k < kMany ? 1 : size - 1;
+    checks.equal(got[k], at::full(shape_of(i), (rank + size - step) % size * 10 + i, at::kBFloat16),
+                 "message " + std::to_string(k));
+  }
+  return checks.failures();
+}
+
+/// A message of fewer rows than are waited for is an error where it is waited for.
+Failures refuses_a_short_message(Communicator& world) {
+  Checks checks;
+  if (world.size() == 1) return checks.failures();
+  if (world.rank() == 0) world.send_async(at::zeros({2, 3}), 1)->wait();
+  if (world.rank() == 1) {
+    at::Tensor longer = at::zeros({3, 3});
+    const auto work = world.receive_async(longer, 0);
+    checks.throws<CommError>([&] { work->wait(); }, "receive", "a short message");
+  }
+  world.barrier();
+  return checks.failures();
+}
+
 /// Groups do not wait for each other: only one of the halves communicates.
 Failures groups_are_independent(Communicator& world) {
   Checks checks;
@@ -163,6 +210,8 @@ Failures rejects_wrong_arguments(Communicator& world) {
           "reduce_scatter on group 'world'");
   refuses([&] { world.broadcast(output, world.size()); }, "root");
   refuses([&] { static_cast<void>(world.split(-1, 0, "none")); }, "color -1");
+  refuses([&] { static_cast<void>(world.send_async(output, world.rank())); }, "no other one");
+  refuses([&] { static_cast<void>(world.receive_async(output, world.size())); }, "no other one");
   return checks.failures();
 }
 
@@ -176,6 +225,10 @@ const bool registered =
     register_rank_case("communicator: broadcast serves any root", broadcasts_from_any_root) &&
     register_rank_case("communicator: split groups by color and orders by key",
                        splits_by_color_and_key) &&
+    register_rank_case("communicator: messages arrive in the order they were sent in",
+                       sends_in_order) &&
+    register_rank_case("communicator: a message of another size is refused",
+                       refuses_a_short_message) &&
     register_rank_case("communicator: groups do not wait for each other", groups_are_independent) &&
     register_rank_case("communicator: wrong arguments are refused before anything is sent",
                        rejects_wrong_arguments);

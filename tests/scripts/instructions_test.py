@@ -1,6 +1,5 @@
 """scripts/instructions: entries and functions as they are read, and all conversations of the installed packages."""
 
-import base64
 import collections
 import gzip
 import hashlib
@@ -17,6 +16,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts/lib"))
 from debian_packages import DICTD
+from dictd_package import write_dictionary
 from instructions.functions import functions
 from instructions.gcide import Entry, parse
 from instructions.words import Capitals
@@ -45,21 +45,6 @@ def make(out, *options, **variables):
 
 def entry(head, body):
     return parse(f"{head}\n   {body}\n   [1913 Webster]")
-
-
-def dictd_number(number):
-    digits = base64.b64encode(number.to_bytes(6, "big")).decode().lstrip("A")
-    return digits or "A"
-
-
-def write_dictionary(folder, texts):
-    """A package like dict-gcide."""
-    content, index = b"", ""
-    for text in texts:
-        index += f"{text.split()[0]}\t{dictd_number(len(content))}\t{dictd_number(len(text.encode()))}\n"
-        content += text.encode()
-    (folder / "gcide.index").write_text(index)
-    (folder / "gcide.dict.dz").write_bytes(gzip.compress(content))
 
 
 def write_library(folder, source):

@@ -1,8 +1,6 @@
 """scripts/needle: what stands in its documents and its grid, and the numbers of its tables and pictures."""
 
-import base64
 import collections
-import gzip
 import hashlib
 import itertools
 import json
@@ -21,6 +19,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts/lib"))
 from debian_packages import DICTD
+from dictd_package import write_dictionary
 
 NEEDLE = re.compile(r"The key of ([a-z]{4,7}) is (\d{5})\.")
 LENGTHS, DEPTHS = (256, 512, 1024, 2048, 4096), (0, 25, 50, 75, 100)
@@ -34,21 +33,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 def run(*arguments, **variables):
     return subprocess.run([sys.executable, ROOT / "scripts/needle", *map(str, arguments)], text=True,
                           capture_output=True, env=os.environ | variables, check=False)
-
-
-def dictd_number(number):
-    digits = base64.b64encode(number.to_bytes(6, "big")).decode().lstrip("A")
-    return digits or "A"
-
-
-def write_dictionary(folder, texts):
-    """A package like dict-gcide."""
-    content, index = b"", ""
-    for text in texts:
-        index += f"{text.split()[0]}\t{dictd_number(len(content))}\t{dictd_number(len(text))}\n"
-        content += text.encode()
-    (folder / "gcide.index").write_text(index)
-    (folder / "gcide.dict.dz").write_bytes(gzip.compress(content))
 
 
 def made_up_words(consonants, number, last, count, dice):

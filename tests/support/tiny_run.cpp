@@ -1,5 +1,6 @@
 #include "tests/support/tiny_run.h"
 
+#include "modules/published_tensors.h"
 #include "trainer/micro_batches.h"
 #include "trainer/session.h"
 #include "trainer/shared_state.h"
@@ -66,10 +67,9 @@ void starve(nn::ParameterStore& store, int64_t num_experts) {
 
 /// From -0.5 to 0.5 over the experts, and the other way round in the next layer.
 void bias(nn::ParameterStore& store) {
-  double sign = 1.0;
   for (const nn::StoredBuffer& b : store.buffers()) {
+    const double sign = nn::layer_of(b.name).value() % 2 == 0 ? -1.0 : 1.0;
     b.values.copy_(at::linspace(-0.5 * sign, 0.5 * sign, b.values.numel(), at::kDouble));
-    sign = -sign;
   }
 }
 
@@ -105,7 +105,7 @@ config::RunConfig tiny_run() {
 TinyRun::TinyRun(const config::RunConfig& config, const TinyBatches& batches,
                  parallel::Communicator& world)
     : batches_(batches),
-      session_(config, world, /*ranks_on_host=*/1, train::training_rate(config)),
+      session_(config, world, /*ranks_on_cores=*/1, train::training_rate(config)),
       optimizer_(config.optimizer, session_.store) {
   session_.store.initialize(config.run.seed, config.model.initializer_range);
   if (batches.starved) starve(session_.store, config.model.n_routed_experts);
@@ -115,7 +115,7 @@ TinyRun::TinyRun(const config::RunConfig& config, const TinyBatches& batches,
 train::StepReport TinyRun::gradient(int64_t first) {
   train::TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
                               session_.model,  session_.store,    optimizer_};
-  const train::BatchCut cut{first, batches_.sequences, session_.config.batch.micro_sequences};
+  const auto cut = train::cut_batch(session_.config, first, batches_.sequences);
   train::MicroBatches micro;
   for (int64_t i = 0; i < train::num_micro_batches(cut, session_.topology); ++i) {
     micro.push_back(

@@ -16,6 +16,8 @@ TEST_CASE("biases move by the rate against the load, and not at the mean") {
   train::Session session(config, world, 1);
   session.store.initialize(1, 0.1);
   std::vector<train::LayerReport> layers(2);
+  layers[0].layer = 1;
+  layers[1].layer = 2;
   layers[0].pairs = {8, 0, 4, 4, 4, 4, 4, 4};
   layers[1].pairs = {0, 0, 0, 0, 0, 0, 0, 32};
   train::move_biases(session.store, layers, 0.001);

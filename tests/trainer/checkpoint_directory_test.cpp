@@ -18,7 +18,7 @@ std::string save(const std::string& checkpoints, int64_t step, const std::string
   const std::string staging = train::make_staging_directory(checkpoints, step);
   fs::create_directory(staging + "/model");
   train::write_file_atomically(staging + "/model/weights", content);
-  train::write_manifest(staging, {step, "", 1, 1, 1, train::record_files(staging)});
+  train::write_manifest(staging, {step, "", 1, 1, 1, 1, train::record_files(staging)});
   return train::publish(checkpoints, step);
 }
 

@@ -70,7 +70,7 @@ struct Computed {
 
 Computed compute(const config::RunConfig& config, const train::MicroBatches& batches) {
   parallel::LocalCommunicator world("world");
-  train::Session session(config, world, /*ranks_on_host=*/1);
+  train::Session session(config, world, /*ranks_on_cores=*/1);
   session.store.initialize(1, 0.3);
   train::Optimizer optimizer(config.optimizer, session.store);
   train::TrainContext context{session.config, session.topology, session.world, session.groups,

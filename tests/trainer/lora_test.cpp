@@ -13,6 +13,7 @@
 #include "tests/support/temp_directory.h"
 #include "tests/support/tiny_run.h"
 #include "trainer/adapter_directory.h"
+#include "trainer/atomic_file.h"
 #include "trainer/gradients.h"
 #include "trainer/session.h"
 #include "trainer/trained_weights.h"
@@ -39,7 +40,7 @@ struct Run {
   train::Optimizer optimizer;
 
   explicit Run(const config::RunConfig& config)
-      : session(config, world, /*ranks_on_host=*/1, train::training_rate(config)),
+      : session(config, world, /*ranks_on_cores=*/1, train::training_rate(config)),
         optimizer(config.optimizer, session.store) {
     session.store.initialize(5, 0.3);
   }
@@ -77,8 +78,11 @@ train::AdapterBase base() { return {"weights", "0123"}; }
 
 /// Writes the run's adapters and opens them as peft's.
 train::PeftAdapter saved(Run& run, const std::string& directory) {
-  train::save_adapter_directory(directory, run.session.config, base(), run.session.store,
-                                run.session.topology, run.session.groups);
+  train::make_directories(directory);
+  train::write_safetensors(
+      directory + "/" + train::adapter_part_file(0),
+      train::adapter_part(run.session.store, run.session.topology, run.session.groups));
+  train::join_adapter_parts(directory, run.session.config, base(), /*parts=*/1);
   return train::PeftAdapter::open(directory);
 }
 

@@ -27,7 +27,7 @@ void write_checkpoint(const std::string& path, int64_t step) {
   train::write_file_atomically(path + "/state.json", R"({"step": 7})");
   train::write_safetensors(path + "/" + kWeights, {{"a.weight", at::arange(100, at::kFloat)},
                                                    {"b.weight", at::zeros({50})}});
-  train::Manifest manifest{step, train::hash_text("config"), 4, 2, 2, train::record_files(path)};
+  train::Manifest manifest{step, train::hash_text("config"), 8, 2, 2, 2, train::record_files(path)};
   train::write_manifest(path, manifest);
 }
 
@@ -54,8 +54,9 @@ TEST_CASE("a checkpoint that is whole verifies, and its manifest says what it is
   const train::Manifest manifest = train::verify(directory.path());
   CHECK(manifest.step == 7);
   CHECK(manifest.config_hash == train::hash_text("config"));
-  CHECK(manifest.world == 4);
+  CHECK(manifest.world == 8);
   CHECK(manifest.expert == 2);
+  CHECK(manifest.pipeline == 2);
   CHECK(manifest.replicas == 2);
   CHECK(manifest.files.size() == 2);
   CHECK(manifest.files.at("state.json").bytes == 11);

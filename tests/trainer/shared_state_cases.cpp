@@ -14,7 +14,8 @@ namespace {
 using nn::ParameterGroup;
 
 std::string describe(const config::RunConfig& config) {
-  return "expert " + std::to_string(config.parallel.expert) + ": ";
+  return "expert " + std::to_string(config.parallel.expert) + ", pipeline " +
+         std::to_string(config.parallel.pipeline) + ": ";
 }
 
 /// Sums of two numbers do not depend on their order, so that up to two ranks agree in every bit.
@@ -33,25 +34,34 @@ void compare_weights(Checks& checks, const nn::ParameterStore& shared,
   }
 }
 
-/// Three steps on every expert size, with and without sharing.
+/// Three steps with and without sharing.
+void compare_three_steps(Checks& checks, parallel::Communicator& world, config::RunConfig config,
+                         double tolerance) {
+  const TinyBatches batches{.sequences = 5, .padded = true};
+  config.batch.micro_sequences = 1;
+  config.parallel.zero = 0;
+  TinyRun alone(config, batches, world);
+  config.parallel.zero = 1;
+  TinyRun shared(config, batches, world);
+  for (int64_t step = 0; step < 3; ++step) {
+    const double norm = alone.step(5 * step).grad_norm;
+    const double gap = std::abs(shared.step(5 * step).grad_norm - norm) / norm;
+    checks.that(gap <= tolerance, describe(config) + "grad_norm is off");
+  }
+  const bool bitwise = world.size() <= 2 && config.optimizer.clip_norm == 0;
+  compare_weights(checks, shared.session().store, alone.session().store, bitwise, tolerance,
+                  describe(config));
+}
+
+/// On every expert size, in one stage or two.
 Failures compare_steps(parallel::Communicator& world, config::RunConfig config, double tolerance) {
   Checks checks;
-  const TinyBatches batches{.sequences = 5, .padded = true};
-  for (int64_t expert = 1; expert <= world.size(); expert *= 2) {
-    config.parallel.expert = expert;
-    config.batch.micro_sequences = 1;
-    config.parallel.zero = 0;
-    TinyRun alone(config, batches, world);
-    config.parallel.zero = 1;
-    TinyRun shared(config, batches, world);
-    for (int64_t step = 0; step < 3; ++step) {
-      const double norm = alone.step(5 * step).grad_norm;
-      const double gap = std::abs(shared.step(5 * step).grad_norm - norm) / norm;
-      checks.that(gap <= tolerance, describe(config) + "grad_norm is off");
+  for (const int64_t stages : {1, 2}) {
+    for (int64_t expert = 1; expert * stages <= world.size(); expert *= 2) {
+      config.parallel.expert = expert;
+      config.parallel.pipeline = stages;
+      compare_three_steps(checks, world, config, tolerance);
     }
-    const bool bitwise = world.size() <= 2 && config.optimizer.clip_norm == 0;
-    compare_weights(checks, shared.session().store, alone.session().store, bitwise, tolerance,
-                    describe(config));
   }
   return checks.failures();
 }

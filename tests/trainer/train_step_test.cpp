@@ -42,7 +42,7 @@ TEST_CASE("a skipped step moves the data on and leaves weights, biases and Adam'
   test::write_file(corpus, std::string(4000, 'x'));
   const auto config = trainable(corpus);
   parallel::LocalCommunicator world("world");
-  train::Session session(config, world, /*ranks_on_host=*/1);
+  train::Session session(config, world, /*ranks_on_cores=*/1);
   session.store.initialize(1, 0.1);
   train::Optimizer optimizer(config.optimizer, session.store);
   train::TrainContext context{session.config, session.topology, session.world, session.groups,

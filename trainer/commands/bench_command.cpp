@@ -6,11 +6,12 @@
 #include "modules/model_census.h"
 #include "trainer/agreement.h"
 #include "trainer/command.h"
+#include "trainer/commands/network_report.h"
 #include "trainer/decode_bench.h"
 #include "trainer/human.h"
 #include "trainer/memory_usage.h"
 #include "trainer/roof.h"
-#include "trainer/run_summary.h"
+#include "trainer/session.h"
 #include "trainer/step_bench.h"
 #include "trainer/table.h"
 
@@ -30,6 +31,9 @@ struct BenchCommand final : Command {
  private:
   int run_step(const config::RunConfig& config, CommandContext& context);
   int run_decode(const config::RunConfig& config, CommandContext& context);
+  int run_network(CommandContext& context);
+  /// Options that would say nothing.
+  void check_options(const CommandContext& context) const;
 };
 
 std::string rate(double flops_per_second, double roof) {
@@ -68,7 +72,8 @@ void show_step(Table& table, const config::RunConfig& config, const StepTimes& b
             fixed(1e3 * best.forward, 1) + " ms, " + rate(flops.forward / best.forward, roof));
   table.row("backward",
             fixed(1e3 * best.backward, 1) + " ms, " + rate(flops.backward / best.backward, roof));
-  table.row("communication", fixed(1e3 * best.communication, 1) + " ms, within the two");
+  table.row("communication", fixed(1e3 * best.communication, 1) +
+                                 " ms, within the two and, in a pipeline, beside them");
   table.row("optimizer", fixed(1e3 * best.optimizer, 1) + " ms");
 }
 
@@ -95,11 +100,17 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
 
 Verb BenchCommand::verb() {
   return {"bench",
-          "time training steps against at::matmul, or decoding against its cache",
-          {{"what", &what, "step or decode", /*required=*/true, Range::kAny, {"step", "decode"}},
-           {"config", &config_path, "YAML file", /*required=*/true},
+          "time training steps against at::matmul, decoding against its cache, or the network",
+          {{"what",
+            &what,
+            "step, decode or network",
+            /*required=*/true,
+            Range::kAny,
+            {"step", "decode", "network"}},
+           {"config", &config_path, "YAML file; not for network"},
            {"overrides", &overrides, "key=value ..."},
-           {"--steps", &steps, "timed steps, or tokens", /*required=*/false, Range::kPositive},
+           {"--steps", &steps, "timed steps, tokens or exchanges", /*required=*/false,
+            Range::kPositive},
            {"--context", &contexts, "decode: tokens in the cache (default: 1024,8192,32768)"},
            json_argument(*this)}};
 }
@@ -133,11 +144,38 @@ int BenchCommand::run_decode(const config::RunConfig& config, CommandContext& co
   return 0;
 }
 
+int BenchCommand::run_network(CommandContext& context) {
+  const auto times = bench_network(context.world, steps);
+  const auto threads = gather_number(threads_per_rank(0, context.ranks_on_cores), context.world);
+  if (!context.first()) return 0;
+  if (json) {
+    std::fputs((network_json(times, context.placements).dump(2) + "\n").c_str(), stdout);
+  } else {
+    context.console.info(network_text(times, context.placements, threads));
+  }
+  return 0;
+}
+
+void BenchCommand::check_options(const CommandContext& context) const {
+  if (what != "decode" && !contexts.empty()) {
+    throw ConfigError("--context says nothing of bench " + what + "\nhint: it is for bench decode");
+  }
+  if (what != "network") {
+    if (!config_path.empty()) return;
+    throw ConfigError("bench " + what + ": no configuration\nhint: name a YAML file");
+  }
+  if (!config_path.empty()) {
+    throw ConfigError("bench network: " + config_path +
+                      " says nothing of a network\nhint: leave it out");
+  }
+  if (context.world.size() > 1) return;
+  throw ConfigError(
+      "bench network: 1 rank has nobody to talk to\nhint: start it with mpirun -np N");
+}
+
 int BenchCommand::run(CommandContext& context) {
-  agree(context.world, [&] {
-    if (what == "decode" || contexts.empty()) return;
-    throw ConfigError("--context says nothing of bench step\nhint: it is for bench decode");
-  });
+  agree(context.world, [&] { check_options(context); });
+  if (what == "network") return run_network(context);
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   return what == "decode" ? run_decode(config, context) : run_step(config, context);
 }

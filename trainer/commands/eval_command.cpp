@@ -44,6 +44,11 @@ void check_options(const EvalCommand& command, int64_t ranks) {
         "--choices scores whole questions: --window, --stride, --by-position, --dump-logits and "
         "--dump-gradients say nothing of them\nhint: leave them out, or give --data");
   }
+  if (command.extrapolate && command.window == 0) {
+    throw ConfigError(
+        "--extrapolate lets --window exceed the model's positions, and there is none"
+        "\nhint: give --window TOKENS");
+  }
   if (ranks == 1 || !command.dumps()) return;
   throw ConfigError("--dump-logits and --dump-gradients run on one rank, not on " +
                     std::to_string(ranks) + "\nhint: start dsmoe without mpirun");
@@ -162,7 +167,7 @@ int EvalCommand::run(CommandContext& context) {
     set = std::make_unique<data::EvalSet>(this->data, *loaded.tokenizer, length, stride);
   });
   const EvalPlan plan{set->num_windows(), micro_sequences, /*drop=*/false, stretch};
-  print(evaluate(loaded.session->model, *set, plan, loaded.session->world, show_progress(context)),
+  print(evaluate(loaded.session->model, *set, plan, loaded.session->groups, show_progress(context)),
         *this, context);
   if (!logits_file.empty()) dump_logits(loaded.session->model, *set, plan, logits_file);
   if (!gradients_file.empty()) {

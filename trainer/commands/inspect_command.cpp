@@ -74,7 +74,7 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
             {"mha_elements_per_token", caches.mha},
             {"gqa_elements_per_token", caches.gqa},
             {"mqa_elements_per_token", caches.mqa}}},
-          {"memory", memory_json(estimate_memory(config, topology))},
+          {"memory", memory_json(estimate_largest_memory(config, topology))},
           {"communication",
            {{"row_bytes_per_step", estimate_row_bytes(config, topology)},
             {"naive_bytes_per_token", traffic.naive * row},
@@ -131,13 +131,17 @@ Verb InspectCommand::verb() {
 
 int InspectCommand::run(CommandContext& context) {
   if (!schedule.kind.empty()) return show_schedule(*this, context);
+  if (schedule != ScheduleQuestion{}) {
+    throw ConfigError(
+        "--stages, --micro-batches, --chunks and --svg are of a schedule, and none is asked for"
+        "\nhint: give --schedule KIND");
+  }
   if (target.empty()) {
     throw ConfigError(
         "inspect: no target\nhint: give a YAML file, a model directory or --schedule KIND");
   }
   const config::RunConfig config = configuration(*this, context);
-  const auto topology =
-      parallel::make_topology(context.world.size(), context.world.rank(), config.parallel.expert);
+  const auto topology = run_topology(config, context.world);
   if (!context.first()) return 0;
   const auto numbers = report(config, topology);
   std::fputs(((json ? numbers.dump(2) : table_of(numbers)) + "\n").c_str(), stdout);

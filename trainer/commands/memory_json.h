@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "trainer/run_summary.h"
+#include "trainer/memory_estimate.h"
 
 namespace dsmoe::train {
 

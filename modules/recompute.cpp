@@ -1,0 +1,24 @@
+#include "modules/recompute.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+
+namespace dsmoe::nn {
+
+Recompute recompute_of(const std::vector<std::string>& names) {
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return {has("layer"), has("norms"), has("mla_up"), has("swiglu"), has("experts")};
+}
+
+RemadePtr remade_if(bool wanted, std::function<at::Tensor()> how) {
+  if (!wanted) return {};
+  return c10::make_intrusive<Remade>([how = std::move(how)] {
+    const at::NoGradGuard no_grad;
+    return how();
+  });
+}
+
+}  // namespace dsmoe::nn

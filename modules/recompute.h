@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace dsmoe::nn {
+
+/// What a backward pass computes again instead of finding it in memory; run.recompute.
+struct Recompute {
+  bool layer = false;    ///< whole layers: of each its input and its routing is kept
+  bool norms = false;    ///< outputs of RMSNorms, where products alone need them
+  bool mla_up = false;   ///< queries, keys and values from their latents
+  bool swiglu = false;   ///< the activation of dense and shared experts
+  bool experts = false;  ///< the routed experts' first product
+};
+
+/// From the names in run.recompute.
+[[nodiscard]] Recompute recompute_of(const std::vector<std::string>& names);
+
+/// A tensor that a backward pass needs and can make again, bit for bit.
+struct Remade final : torch::CustomClassHolder {
+  explicit Remade(std::function<at::Tensor()> how) : make(std::move(how)) {}
+  std::function<at::Tensor()> make;
+};
+using RemadePtr = c10::intrusive_ptr<Remade>;
+
+/// Null, unless `wanted`: then `how`, run without gradient.
+[[nodiscard]] RemadePtr remade_if(bool wanted, std::function<at::Tensor()> how);
+
+}  // namespace dsmoe::nn

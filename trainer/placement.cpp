@@ -1,0 +1,100 @@
+#include "trainer/placement.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+
+#include "trainer/agreement.h"
+
+namespace dsmoe::train {
+namespace {
+
+std::vector<int64_t> usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int64_t> cores;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cores;
+  for (int64_t core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(static_cast<size_t>(core), &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+/// The host, then the cores.
+std::string to_text(const Placement& placement) {
+  std::string text = placement.host;
+  for (const int64_t core : placement.cores) text += " " + std::to_string(core);
+  return text;
+}
+
+Placement from_text(const std::string& text) {
+  std::istringstream words(text);
+  Placement placement;
+  words >> placement.host;
+  for (int64_t core = 0; words >> core;) placement.cores.push_back(core);
+  return placement;
+}
+
+bool share_cores(const Placement& a, const Placement& b) {
+  if (a.host != b.host) return false;
+  return std::any_of(a.cores.begin(), a.cores.end(), [&](int64_t core) {
+    return std::binary_search(b.cores.begin(), b.cores.end(), core);
+  });
+}
+
+}  // namespace
+
+Placement own_placement() {
+  std::array<char, 256> name{};
+  const bool known = gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0';
+  return {known ? name.data() : "?", usable_cores()};
+}
+
+std::vector<Placement> gather_placements(parallel::Communicator& world) {
+  std::vector<Placement> placements;
+  for (const std::string& text : gather_texts(to_text(own_placement()), world)) {
+    placements.push_back(from_text(text));
+  }
+  return placements;
+}
+
+int64_t ranks_on_cores_of(const std::vector<Placement>& placements, int64_t rank, int64_t on_host) {
+  const Placement& own = placements[static_cast<size_t>(rank)];
+  const int64_t sharing =
+      std::count_if(placements.begin(), placements.end(),
+                    [&](const Placement& other) { return share_cores(own, other); });
+  return std::max<int64_t>(1, std::min(sharing, on_host));
+}
+
+std::string ranges_text(const std::vector<int64_t>& numbers) {
+  std::string text;
+  for (size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
+    end = begin + 1;
+    while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
+    text += (text.empty() ? "" : ",") + std::to_string(numbers[begin]);
+    if (end - begin > 1) text += "-" + std::to_string(numbers[end - 1]);
+  }
+  return text;
+}
+
+void add_placement_rows(Table& table, const std::vector<Placement>& placements,
+                        const std::vector<int64_t>& threads) {
+  for (size_t begin = 0, end = 0; begin < placements.size(); begin = end) {
+    end = begin + 1;
+    while (end < placements.size() && placements[end] == placements[begin] &&
+           threads[end] == threads[begin]) {
+      ++end;
+    }
+    std::vector<int64_t> ranks;
+    for (size_t r = begin; r < end; ++r) ranks.push_back(static_cast<int64_t>(r));
+    table.row((end - begin > 1 ? "ranks " : "rank ") + ranges_text(ranks),
+              placements[begin].host + ", cores " + ranges_text(placements[begin].cores) + ", " +
+                  std::to_string(threads[begin]) + (threads[begin] == 1 ? " thread" : " threads") +
+                  (end - begin > 1 ? " each" : ""));
+  }
+}
+
+}  // namespace dsmoe::train
