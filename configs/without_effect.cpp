@@ -99,6 +99,11 @@ void recompute_keys(const RunConfig& config, std::vector<std::string>& out) {
   if (model.num_moe_layers() == 0 && asks("experts")) {
     out.emplace_back("run.recompute: experts has no effect without a layer of routed experts");
   }
+  const bool all_routed = model.num_moe_layers() == model.num_hidden_layers;
+  if (all_routed && model.n_shared_experts == 0 && asks("swiglu")) {
+    out.emplace_back(
+        "run.recompute: swiglu has no effect without a dense layer and without shared experts");
+  }
 }
 
 void router_keys(const RunConfig& config, std::vector<std::string>& out) {

@@ -175,13 +175,6 @@ at::Tensor shared_rope_keys(const at::Tensor& drope_key_HNR, const Inputs& in, c
   return keys_GNR.transpose(0, 1).flatten(1);
 }
 
-/// What the forward pass kept, or how it said to make it.
-at::Tensor kept_or_made(AutogradContext* ctx, const char* name, const at::Tensor& kept) {
-  const auto found = ctx->saved_data.find(name);
-  if (found == ctx->saved_data.end()) return kept;
-  return c10::static_intrusive_pointer_cast<Remade>(found->second.toCapsule())->make();
-}
-
 struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_NX, const at::Tensor& kv_NX,
                             const at::Tensor& rope_key_NX, const at::Tensor& cos_TR,
@@ -192,8 +185,8 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
     const at::Tensor out_NX = attend(in, s);
     ctx->save_for_backward({q_again ? at::Tensor() : q_NX, kv_again ? at::Tensor() : kv_NX,
                             in.rotated_key_GNR, cos_TR, sin_TR, in.log_sum_exp_HN, out_NX});
-    if (q_again) ctx->saved_data["q"] = c10::IValue::make_capsule(q_again);
-    if (kv_again) ctx->saved_data["kv"] = c10::IValue::make_capsule(kv_again);
+    ctx->saved_data["q"] = to_saved(q_again);
+    ctx->saved_data["kv"] = to_saved(kv_again);
     ctx->saved_data["starts"] = s.segments.starts();
     ctx->saved_data["widths"] =
         std::vector<int64_t>{s.heads, s.key_value_heads, s.rope_key_heads, s.nope, s.rope, s.value};
@@ -212,8 +205,8 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
                   w[4],
                   w[5],
                   ctx->saved_data["scale"].toDouble()};
-    const Inputs in{kept_or_made(ctx, "q", saved[0]),
-                    kept_or_made(ctx, "kv", saved[1]),
+    const Inputs in{kept_or_made(saved[0], from_saved(ctx->saved_data["q"])),
+                    kept_or_made(saved[1], from_saved(ctx->saved_data["kv"])),
                     saved[2],
                     saved[3],
                     saved[4],

@@ -1,12 +1,10 @@
 #include "modules/experts.h"
 
-#include <algorithm>
-#include <atomic>
 #include <numeric>
 
 #include "modules/deferred_gradients.h"
 #include "modules/dispatch_type.h"
-#include "modules/gradient.h"
+#include "modules/expert_weights.h"
 #include "modules/kernels/kernel_table.h"
 #include "modules/row_loop.h"
 
@@ -15,44 +13,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-/// The pairs [begin, begin + count) of one expert.
-struct Slice {
-  int64_t expert;
-  int64_t begin;
-  int64_t count;
-
-  [[nodiscard]] at::Tensor of(const at::Tensor& pairs) const {
-    return pairs.narrow(0, begin, count);
-  }
-};
-
-std::vector<Slice> slices(const std::vector<int64_t>& offsets) {
-  std::vector<Slice> result;
-  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
-    if (offsets[e + 1] == offsets[e]) continue;
-    result.push_back({static_cast<int64_t>(e), offsets[e], offsets[e + 1] - offsets[e]});
-  }
-  return result;
-}
-
-/// body(slice) for each expert. Where there are experts enough, threads take them one by one, the
-/// largest first; else all threads work on one expert after the other. Bodies touch nothing of
-/// another expert's.
-template <class Body>
-void for_experts(std::vector<Slice> experts, const Body& body) {
-  const auto threads = static_cast<size_t>(at::get_num_threads());
-  if (experts.size() < 2 * threads) {
-    for (const Slice& s : experts) body(s);
-    return;
-  }
-  std::stable_sort(experts.begin(), experts.end(),
-                   [](const Slice& a, const Slice& b) { return a.count > b.count; });
-  std::atomic<size_t> next{0};
-  at::parallel_for(0, static_cast<int64_t>(threads), 1, [&](int64_t, int64_t) {
-    for (size_t i = next++; i < experts.size(); i = next++) body(experts[i]);
-  });
-}
 
 /// The pairs of each row, in ascending order: pair_rows_P turned around.
 struct RowPairs {
@@ -131,138 +91,12 @@ ActivationGradient activate_backward(const at::Tensor& dout_PF, const at::Tensor
   return result;
 }
 
-/// The gradients of a stack's trained experts.
-class StackGradient {
- public:
-  StackGradient(const at::Tensor& stack, const std::vector<int64_t>& slots) : slots_(slots) {
-    const bool any = std::any_of(slots_.begin(), slots_.end(), [](int64_t s) { return s >= 0; });
-    if (stack.requires_grad() && any) gradient_ = gradient_of(stack);
-  }
-
-  [[nodiscard]] bool trains(int64_t expert) const {
-    return gradient_.defined() && slots_[static_cast<size_t>(expert)] >= 0;
-  }
-  /// gradient += dy^T x, unless the expert is frozen.
-  void add(int64_t expert, const at::Tensor& dy, const at::Tensor& x) const {
-    if (!trains(expert)) return;
-    add_weight_gradient(gradient_[slots_[static_cast<size_t>(expert)]], dy, x);
-  }
-
- private:
-  std::vector<int64_t> slots_;
-  at::Tensor gradient_;
-};
-
 /// Expert i's gradient at i.
 std::vector<int64_t> all_slots(int64_t count) {
   std::vector<int64_t> slots(static_cast<size_t>(count));
   std::iota(slots.begin(), slots.end(), 0);
   return slots;
 }
-
-/// The matrices of one kind of all experts, and the adapters beside them.
-class Stack {
- public:
-  Stack(const at::Tensor& weight, const Adapter& adapter)
-      : weight_(weight.detach()), adapter_(adapter) {
-    if (!adapter_.defined()) return;
-    adapter_.a = adapter.a.detach();
-    adapter_.b = adapter.b.detach();
-  }
-
-  /// y = x W^T + scale (x A^T) B^T, of one expert.
-  void multiply(at::Tensor& y, const at::Tensor& x, int64_t expert) const {
-    at::mm_out(y, x, weight_[expert].t());
-    if (!adapter_.defined()) return;
-    y.addmm_(at::mm(x, adapter_.a[expert].t()), adapter_.b[expert].t(), 1, adapter_.scale);
-  }
-
-  /// dx, from dy.
-  void turn_back(at::Tensor& dx, const at::Tensor& dy, int64_t expert) const {
-    at::mm_out(dx, dy, weight_[expert]);
-    if (!adapter_.defined()) return;
-    dx.addmm_(at::mm(dy, adapter_.b[expert]), adapter_.a[expert], 1, adapter_.scale);
-  }
-
-  /// The adapter's gradients, into those of its matrices.
-  void add_adapter_gradient(const Adapter& gradient, const at::Tensor& dy, const at::Tensor& x,
-                            int64_t expert) const {
-    if (!gradient.defined()) return;
-    const at::Tensor scaled = dy * adapter_.scale;
-    add_weight_gradient(gradient.b[expert], scaled, at::mm(x, adapter_.a[expert].t()));
-    add_weight_gradient(gradient.a[expert], at::mm(scaled, adapter_.b[expert]), x);
-  }
-
- private:
-  at::Tensor weight_;
-  Adapter adapter_;
-};
-
-/// Where the gradients of an adapter's matrices are added.
-Adapter gradients_of(const Adapter& adapter) {
-  if (!adapter.defined() || !adapter.a.requires_grad()) return {};
-  return {gradient_of(adapter.a), gradient_of(adapter.b), adapter.scale};
-}
-
-/// What the layer's two products are made of.
-struct ExpertWeights : torch::CustomClassHolder {
-  at::Tensor gate_up, down;
-  Adapter gate_up_adapter, down_adapter;
-  std::vector<int64_t> gate_up_slots, down_slots;
-  bool recompute = false;  ///< the first product in the backward pass
-};
-using ExpertWeightsPtr = c10::intrusive_ptr<ExpertWeights>;
-
-/// What the weight gradients of one expert are made of.
-struct WeightTerms {
-  at::Tensor dy;  ///< undefined: to be gathered again
-  at::Tensor activation, dh;
-};
-
-/// Adds the weight gradients of a layer's experts.
-class WeightGradients {
- public:
-  WeightGradients(ExpertWeightsPtr experts, at::Tensor rows_RM, at::Tensor dout_RM,
-                  at::Tensor pair_rows_P)
-      : experts_(std::move(experts)),
-        rows_RM_(std::move(rows_RM)),
-        dout_RM_(std::move(dout_RM)),
-        pair_rows_P_(std::move(pair_rows_P)),
-        gate_up_gradient_(experts_->gate_up, experts_->gate_up_slots),
-        down_gradient_(experts_->down, experts_->down_slots),
-        gate_up_lora_(gradients_of(experts_->gate_up_adapter)),
-        down_lora_(gradients_of(experts_->down_adapter)) {}
-
-  /// Whether an expert, or an adapter beside it, has a gradient.
-  [[nodiscard]] bool trains(int64_t expert) const {
-    return gate_up_gradient_.trains(expert) || down_gradient_.trains(expert) ||
-           gate_up_lora_.defined() || down_lora_.defined();
-  }
-
-  void add(const Slice& s, const WeightTerms& terms) const {
-    if (!trains(s.expert)) return;
-    const auto& [kept, activation, dh] = terms;
-    const at::Tensor dy = kept.defined() ? kept : dout_RM_.index_select(0, s.of(pair_rows_P_));
-    down_gradient_.add(s.expert, dy, activation);
-    const Stack down(experts_->down, experts_->down_adapter);
-    down.add_adapter_gradient(down_lora_, dy, activation, s.expert);
-    if (!gate_up_gradient_.trains(s.expert) && !gate_up_lora_.defined()) return;
-    const at::Tensor x = rows_RM_.index_select(0, s.of(pair_rows_P_));
-    gate_up_gradient_.add(s.expert, dh, x);
-    const Stack gate_up(experts_->gate_up, experts_->gate_up_adapter);
-    gate_up.add_adapter_gradient(gate_up_lora_, dh, x, s.expert);
-  }
-
- private:
-  ExpertWeightsPtr experts_;
-  at::Tensor rows_RM_;
-  at::Tensor dout_RM_;
-  at::Tensor pair_rows_P_;
-  StackGradient gate_up_gradient_;
-  StackGradient down_gradient_;
-  Adapter gate_up_lora_;
-  Adapter down_lora_;
-};
 
 struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   /// anchor: a matrix that requires a gradient where any does, so that the graph has this node.
@@ -275,16 +109,16 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     at::Tensor h_PX =
         at::empty({keeps ? offsets.back() : 0, experts->gate_up.size(1)}, rows_RM.options());
     at::Tensor y_PM = at::empty({offsets.back(), rows_RM.size(1)}, rows_RM.options());
-    const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
-    const Stack down(experts->down, experts->down_adapter);
+    const ExpertStack gate_up(experts->gate_up, experts->gate_up_adapter);
+    const ExpertStack down(experts->down, experts->down_adapter);
     // Threads of a parallel loop record graphs unless what they read is detached.
-    for_experts(
-        slices(offsets), [&, rows = rows_RM.detach(), weights = weights_P.detach()](Slice s) {
-          at::Tensor h = keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
-          at::Tensor y = s.of(y_PM);
-          gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
-          down.multiply(y, activate(h, s.of(weights)), s.expert);
-        });
+    for_experts(expert_slices(offsets), [&, rows = rows_RM.detach(),
+                                         weights = weights_P.detach()](ExpertSlice s) {
+      at::Tensor h = keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
+      at::Tensor y = s.of(y_PM);
+      gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
+      down.multiply(y, activate(h, s.of(weights)), s.expert);
+    });
     ctx->save_for_backward({rows_RM, weights_P, pair_rows_P, h_PX});
     ctx->saved_data["experts"] = c10::IValue::make_capsule(experts);
     ctx->saved_data["offsets"] = offsets;
@@ -297,17 +131,17 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     const at::Tensor &pair_rows_P = saved[2], &h_PX = saved[3];
     const auto experts =
         c10::static_intrusive_pointer_cast<ExpertWeights>(ctx->saved_data["experts"].toCapsule());
-    const Stack gate_up(experts->gate_up, experts->gate_up_adapter);
-    const Stack down(experts->down, experts->down_adapter);
-    const std::vector<Slice> all = slices(ctx->saved_data["offsets"].toIntVector());
+    const ExpertStack gate_up(experts->gate_up, experts->gate_up_adapter);
+    const ExpertStack down(experts->down, experts->down_adapter);
+    const std::vector<ExpertSlice> all = expert_slices(ctx->saved_data["offsets"].toIntVector());
     std::vector<WeightTerms> later(defers_gradients() ? experts->gate_up_slots.size() : 0);
     const bool needs_dx = ctx->needs_input_grad(0);
     const at::Tensor dout_RM = grads[0].contiguous();
-    const WeightGradients gradients(experts, rows_RM, dout_RM, pair_rows_P);
+    const ExpertGradients gradients(experts, rows_RM, dout_RM, pair_rows_P);
     at::Tensor dx_PM =
         at::empty({needs_dx ? weights_P.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
     at::Tensor dweights_P = at::zeros_like(weights_P);
-    for_experts(all, [&](Slice s) {
+    for_experts(all, [&](ExpertSlice s) {
       const at::Tensor dy = dout_RM.index_select(0, s.of(pair_rows_P));
       at::Tensor dactivation = at::empty({s.count, h_PX.size(1) / 2}, h_PX.options());
       down.turn_back(dactivation, dy, s.expert);
@@ -331,7 +165,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     });
     if (!later.empty()) {
       weight_gradient([gradients, all, later = std::move(later)] {
-        for_experts(all, [&](Slice s) { gradients.add(s, later[static_cast<size_t>(s.expert)]); });
+        for_experts(all,
+                    [&](ExpertSlice s) { gradients.add(s, later[static_cast<size_t>(s.expert)]); });
       });
     }
     at::Tensor dx_RM;

@@ -9,17 +9,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-RemadePtr again_of(AutogradContext* ctx) {
-  const auto found = ctx->saved_data.find("again");
-  if (found == ctx->saved_data.end()) return {};
-  return c10::static_intrusive_pointer_cast<Remade>(found->second.toCapsule());
-}
-
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_NI,
                             const at::Tensor& weight_OI, const RemadePtr& again) {
     ctx->save_for_backward({again ? at::Tensor() : x_NI, weight_OI});
-    if (again) ctx->saved_data["again"] = c10::IValue::make_capsule(again);
+    ctx->saved_data["again"] = to_saved(again);
     return at::mm(x_NI, weight_OI.to(x_NI.scalar_type()).t());
   }
 
@@ -27,10 +21,10 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor dy_NO = grads[0].contiguous();
     if (ctx->needs_input_grad(1)) {
-      weight_gradient(
-          [into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0], again = again_of(ctx)] {
-            add_weight_gradient(into, dy_NO, again ? again->make() : kept_NI);
-          });
+      weight_gradient([into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0],
+                       again = from_saved(ctx->saved_data["again"])] {
+        add_weight_gradient(into, dy_NO, kept_or_made(kept_NI, again));
+      });
     }
     at::Tensor dx_NI;
     if (ctx->needs_input_grad(0)) dx_NI = at::mm(dy_NO, saved[1].detach().to(dy_NO.scalar_type()));

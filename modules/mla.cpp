@@ -31,23 +31,26 @@ MultiHeadLatentAttentionImpl::MultiHeadLatentAttentionImpl(const config::ModelCo
   o_proj_ = weight("o_proj", config.hidden_size, config.num_attention_heads * config.v_head_dim);
 }
 
+MultiHeadLatentAttentionImpl::Product MultiHeadLatentAttentionImpl::product(
+    LinearLayer& projection, const at::Tensor& x_NI, const std::vector<uint64_t>& row_keys,
+    const RemadePtr& again) {
+  return {projection->forward(x_NI, row_keys, again),
+          remade_if(recompute_.mla_up, [again, kept = again ? at::Tensor() : x_NI.detach(),
+                                        row_keys, projection]() mutable {
+            return projection->forward(kept_or_made(kept, again), row_keys);
+          })};
+}
+
 MultiHeadLatentAttentionImpl::Product MultiHeadLatentAttentionImpl::up(
     RmsNorm& norm, LinearLayer& projection, const at::Tensor& latent_NC,
     const std::vector<uint64_t>& row_keys) {
   const at::Tensor latent = latent_NC.contiguous();
-  const at::Tensor normed_NC = norm(latent);
-  const RemadePtr normed = norm->again(latent, recompute_.norms);
-  RemadePtr product = remade_if(
-      recompute_.mla_up,
-      [normed, kept = normed ? at::Tensor() : normed_NC.detach(), row_keys, projection]() mutable {
-        return projection->forward(normed ? normed->make() : kept, row_keys);
-      });
-  return {projection->forward(normed_NC, row_keys, normed), product};
+  return product(projection, norm(latent), row_keys, norm->again(latent, recompute_.norms));
 }
 
 MultiHeadLatentAttentionImpl::Product MultiHeadLatentAttentionImpl::query(
     const at::Tensor& h_NM, const std::vector<uint64_t>& row_keys, const RemadePtr& again) {
-  if (!config_.q_lora_rank) return {q_proj_->forward(h_NM, row_keys, again)};
+  if (!config_.q_lora_rank) return product(q_proj_, h_NM, row_keys, again);
   const at::Tensor latent_NQ = q_a_proj_->forward(h_NM, row_keys, again);  // (12)
   return up(q_a_layernorm_, q_b_proj_, latent_NQ, row_keys);               // (13)
 }

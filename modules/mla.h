@@ -27,6 +27,9 @@ class MultiHeadLatentAttentionImpl final : public Attention {
     at::Tensor y_NX;
     RemadePtr again{};
   };
+  /// x W^T, that attention reads; `again` as LinearLayer takes it.
+  Product product(LinearLayer& projection, const at::Tensor& x_NI,
+                  const std::vector<uint64_t>& row_keys, const RemadePtr& again);
   /// What a latent's norm and its up-projection make of it.
   Product up(RmsNorm& norm, LinearLayer& projection, const at::Tensor& latent_NC,
              const std::vector<uint64_t>& row_keys);

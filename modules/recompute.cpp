@@ -21,4 +21,17 @@ RemadePtr remade_if(bool wanted, std::function<at::Tensor()> how) {
   });
 }
 
+c10::IValue to_saved(const RemadePtr& again) {
+  return again ? c10::IValue::make_capsule(again) : c10::IValue();
+}
+
+RemadePtr from_saved(const c10::IValue& saved) {
+  if (saved.isNone()) return {};
+  return c10::static_intrusive_pointer_cast<Remade>(saved.toCapsule());
+}
+
+at::Tensor kept_or_made(const at::Tensor& kept, const RemadePtr& again) {
+  return again ? again->make() : kept;
+}
+
 }  // namespace dsmoe::nn

@@ -31,4 +31,11 @@ using RemadePtr = c10::intrusive_ptr<Remade>;
 /// Null, unless `wanted`: then `how`, run without gradient.
 [[nodiscard]] RemadePtr remade_if(bool wanted, std::function<at::Tensor()> how);
 
+/// As a custom function's saved_data carries it to the backward pass; of null: none.
+[[nodiscard]] c10::IValue to_saved(const RemadePtr& again);
+[[nodiscard]] RemadePtr from_saved(const c10::IValue& saved);
+
+/// What the forward pass kept, or, where it kept how to make it, that made again.
+[[nodiscard]] at::Tensor kept_or_made(const at::Tensor& kept, const RemadePtr& again);
+
 }  // namespace dsmoe::nn

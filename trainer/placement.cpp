@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <fstream>
 #include <sstream>
 
 #include "trainer/agreement.h"
@@ -23,9 +25,16 @@ std::vector<int64_t> usable_cores() {
   return cores;
 }
 
-/// The host, then the cores.
+/// Two machines may have one name, but were not started as one.
+std::string machine_id() {
+  std::string id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+  return id.empty() ? host_name() : id;
+}
+
+/// The host, the machine, then the cores.
 std::string to_text(const Placement& placement) {
-  std::string text = placement.host;
+  std::string text = placement.host + " " + placement.machine;
   for (const int64_t core : placement.cores) text += " " + std::to_string(core);
   return text;
 }
@@ -33,13 +42,13 @@ std::string to_text(const Placement& placement) {
 Placement from_text(const std::string& text) {
   std::istringstream words(text);
   Placement placement;
-  words >> placement.host;
+  words >> placement.host >> placement.machine;
   for (int64_t core = 0; words >> core;) placement.cores.push_back(core);
   return placement;
 }
 
 bool share_cores(const Placement& a, const Placement& b) {
-  if (a.host != b.host) return false;
+  if (a.machine != b.machine) return false;
   return std::any_of(a.cores.begin(), a.cores.end(), [&](int64_t core) {
     return std::binary_search(b.cores.begin(), b.cores.end(), core);
   });
@@ -47,11 +56,19 @@ bool share_cores(const Placement& a, const Placement& b) {
 
 }  // namespace
 
-Placement own_placement() {
+std::string host_name() {
   std::array<char, 256> name{};
   const bool known = gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0';
-  return {known ? name.data() : "?", usable_cores()};
+  return known ? name.data() : "?";
 }
+
+bool threads_placed_by_user() {
+  const std::array names{"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"};
+  return std::any_of(names.begin(), names.end(),
+                     [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+Placement own_placement() { return {host_name(), machine_id(), usable_cores()}; }
 
 std::vector<Placement> gather_placements(parallel::Communicator& world) {
   std::vector<Placement> placements;

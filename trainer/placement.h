@@ -11,20 +11,28 @@ namespace dsmoe::train {
 
 /// The machine a rank runs on and the cores that it may use there.
 struct Placement {
-  std::string host;
+  std::string host;            ///< its name
+  std::string machine;         ///< what tells it from others of that name
   std::vector<int64_t> cores;  ///< ascending
 
   bool operator==(const Placement&) const = default;
 };
 
+/// The name of this machine; "?" where it has none.
+[[nodiscard]] std::string host_name();
+
 /// Of this process.
 [[nodiscard]] Placement own_placement();
+
+/// Whether the environment binds each thread to cores of its own choice (OMP_PROC_BIND and its
+/// like): the process's own cores then are those of its first thread alone.
+[[nodiscard]] bool threads_placed_by_user();
 
 /// Of every rank. Collective.
 [[nodiscard]] std::vector<Placement> gather_placements(parallel::Communicator& world);
 
-/// Ranks, this one included, that may use one of its cores; no more than on_host, since two
-/// machines may have one name.
+/// Ranks, this one included, that may use one of its cores; no more than on_host, as the launcher
+/// counts them.
 [[nodiscard]] int64_t ranks_on_cores_of(const std::vector<Placement>& placements, int64_t rank,
                                         int64_t on_host);
 

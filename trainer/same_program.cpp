@@ -1,7 +1,6 @@
 #include "trainer/same_program.h"
 
 #include <ATen/Version.h>
-#include <unistd.h>
 
 #include <array>
 #include <string>
@@ -10,6 +9,7 @@
 #include "data/fingerprint.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/placement.h"
 
 namespace dsmoe::train {
 namespace {
@@ -31,11 +31,6 @@ std::array<Trait, 2> traits() {
   return {{{"program file", fingerprint_of(read_file("/proc/self/exe"))},
            {"LibTorch build", fingerprint_of(at::get_mkl_version() + at::get_mkldnn_version() +
                                              at::get_openmp_version() + at::get_cxx_flags())}}};
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "?";
 }
 
 }  // namespace

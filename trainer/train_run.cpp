@@ -215,9 +215,9 @@ void TrainRun::show_ranks() {
   table.section("ranks");
   add_placement_rows(table, context_.placements, threads);
   context_.console.info("\n" + table.text());
-  const auto crowded = gather_number(context_.ranks_on_cores * at::get_num_threads() -
-                                         static_cast<int64_t>(own_placement().cores.size()),
-                                     context_.world);
+  const int64_t surplus = context_.ranks_on_cores * at::get_num_threads() -
+                          static_cast<int64_t>(own_placement().cores.size());
+  const auto crowded = gather_number(threads_placed_by_user() ? 0 : surplus, context_.world);
   for (size_t rank = 0; context_.first() && rank < crowded.size(); ++rank) {
     if (crowded[rank] <= 0) continue;
     context_.console.warn("rank " + std::to_string(rank) + " and those beside it have " +

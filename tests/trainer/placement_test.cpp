@@ -7,20 +7,27 @@ namespace {
 using dsmoe::train::Placement;
 
 TEST_CASE("ranks share cores where one of these is the same on the same host") {
-  const std::vector<Placement> ranks{{"a", {0, 1}}, {"a", {1, 2}}, {"a", {3}}, {"b", {0, 1}}};
+  const std::vector<Placement> ranks{
+      {"a", "1", {0, 1}}, {"a", "1", {1, 2}}, {"a", "1", {3}}, {"b", "2", {0, 1}}};
   CHECK(dsmoe::train::ranks_on_cores_of(ranks, 0, 4) == 2);
   CHECK(dsmoe::train::ranks_on_cores_of(ranks, 2, 4) == 1);
   CHECK(dsmoe::train::ranks_on_cores_of(ranks, 3, 4) == 1);
 }
 
-TEST_CASE("hosts of one name are told apart by how many ranks a host has") {
-  const std::vector<Placement> ranks(4, {"box", {0, 1}});
-  CHECK(dsmoe::train::ranks_on_cores_of(ranks, 0, 4) == 4);
+TEST_CASE("machines of one name do not share cores") {
+  const std::vector<Placement> ranks{
+      {"box", "1", {0, 1}}, {"box", "1", {0, 1}}, {"box", "2", {0, 1}}, {"box", "2", {2}}};
+  CHECK(dsmoe::train::ranks_on_cores_of(ranks, 0, 4) == 2);
+  CHECK(dsmoe::train::ranks_on_cores_of(ranks, 3, 4) == 1);
+}
+
+TEST_CASE("no more ranks share cores than the launcher counts on the host") {
+  const std::vector<Placement> ranks(4, {"box", "1", {0, 1}});
   CHECK(dsmoe::train::ranks_on_cores_of(ranks, 0, 2) == 2);
 }
 
 TEST_CASE("a rank that knows of no core counts itself") {
-  CHECK(dsmoe::train::ranks_on_cores_of({{"a", {}}}, 0, 1) == 1);
+  CHECK(dsmoe::train::ranks_on_cores_of({{"a", "1", {}}}, 0, 1) == 1);
 }
 
 TEST_CASE("numbers are told as ranges") {
@@ -31,7 +38,8 @@ TEST_CASE("numbers are told as ranges") {
 TEST_CASE("ranks of one place are told together") {
   dsmoe::train::Table table;
   table.section("ranks");
-  dsmoe::train::add_placement_rows(table, {{"a", {0, 1}}, {"a", {0, 1}}, {"b", {4}}}, {2, 2, 1});
+  dsmoe::train::add_placement_rows(table, {{"a", "1", {0, 1}}, {"a", "1", {0, 1}}, {"b", "2", {4}}},
+                                   {2, 2, 1});
   CHECK(table.text() ==
         "ranks\n"
         "  ranks 0-1  a, cores 0-1, 2 threads each\n"
