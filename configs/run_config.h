@@ -44,6 +44,7 @@ struct ParallelConfig {
   int64_t chunks = 1;                   ///< slices of layers a stage, interleaved
   std::vector<int64_t> stage_layers{};  ///< of each slice; none: balanced
   int64_t zero = 0;
+  int64_t ranks_per_node = 0;    ///< 0: rows go straight to the ranks of their experts
   std::string backend = "auto";  ///< auto | local | mpi
 
   bool operator==(const ParallelConfig&) const = default;

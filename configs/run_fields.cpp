@@ -74,6 +74,12 @@ Section parallel_section() {
       row("zero", &ParallelConfig::zero, integer(between(0, 1)),
           {.meaning = "1: ranks with equal parameters share the optimizer's state (ZeRO-1)",
            .why = "when masters and moments, 8 or 12 bytes a parameter, do not fit each rank"}),
+      row("ranks_per_node", &ParallelConfig::ranks_per_node, integer(at_least(0)),
+          {.meaning =
+               "consecutive ranks that share a node: a token crosses to a node once and fans "
+               "out inside; 0: straight to the ranks of its experts",
+           .why = "when parallel.expert spans nodes, whose links are slower than those inside",
+           .unit = "ranks"}),
       row("backend", &ParallelConfig::backend, text(one_of({"auto", "local", "mpi"})),
           {.meaning = "who moves data between ranks; auto: mpi under mpirun, else local"}),
   };

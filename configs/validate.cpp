@@ -73,6 +73,15 @@ void check_expert_parallel(const RunConfig& config, ErrorList& errors) {
           errors);
 }
 
+void check_nodes(const RunConfig& config, ErrorList& errors) {
+  const int64_t node = config.parallel.ranks_per_node, ranks = config.parallel.expert;
+  if (node <= 0 || ranks <= 0) return;
+  require(node % ranks == 0 || ranks % node == 0,
+          shown("parallel.ranks_per_node", node) + " must divide " +
+              shown("parallel.expert", ranks) + " or be a multiple of it",
+          errors);
+}
+
 void check_pools(const RunConfig& config, ErrorList& errors) {
   const int64_t taken = config.parallel.expert * config.batch.micro_sequences;
   require(taken % config.batch.pool == 0,
@@ -244,6 +253,7 @@ void check_config(const RunConfig& config) {
   check_pipeline(config, errors);
   check_recompute(config, errors);
   check_expert_parallel(config, errors);
+  check_nodes(config, errors);
   check_pools(config, errors);
   check_allowed_changes(config.run.allow_change, errors);
   check_bias(config, errors);
@@ -276,6 +286,7 @@ void check_layout(const RunConfig& config, int64_t world) {
   require(config.parallel.backend != "local" || world == 1,
           "parallel.backend (local) has one rank, not " + std::to_string(world), errors);
   check_expert_parallel(config, errors);
+  check_nodes(config, errors);
   check_pools(config, errors);
   errors.throw_if_any();
 }

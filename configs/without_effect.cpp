@@ -62,9 +62,14 @@ void drop_keys(const RunConfig& config, std::vector<std::string>& out) {
       .append_to(out);
 }
 
-void pipeline_keys(const ParallelConfig& parallel, std::vector<std::string>& out) {
-  if (parallel.pipeline > 1) return;
+void parallel_keys(const ParallelConfig& parallel, std::vector<std::string>& out) {
   const ParallelConfig standard;
+  if (parallel.expert == 1) {
+    Unread("parallel.expert: 1")
+        .key("parallel.ranks_per_node", parallel.ranks_per_node, standard.ranks_per_node)
+        .append_to(out);
+  }
+  if (parallel.pipeline > 1) return;
   Unread("parallel.pipeline: 1")
       .key("parallel.schedule", parallel.schedule, standard.schedule)
       .key("parallel.chunks", parallel.chunks, standard.chunks)
@@ -173,7 +178,7 @@ void finetune_keys(const FinetuneConfig& finetune, std::vector<std::string>& out
 
 std::vector<std::string> without_effect(const RunConfig& config) {
   std::vector<std::string> out;
-  pipeline_keys(config.parallel, out);
+  parallel_keys(config.parallel, out);
   recompute_keys(config, out);
   model_keys(config.model, out);
   router_keys(config, out);

@@ -9,10 +9,10 @@
 namespace dsmoe::nn {
 
 ModelImpl::ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
-                     const config::BatchConfig& batch, parallel::Communicator& ep,
+                     const config::BatchConfig& batch, const parallel::ExpertGroup& ep,
                      std::vector<LayerSlice> slices, const Recompute& recompute)
     : config_(config),
-      context_{ep, TokenDropper(config, drop, batch, ep), recompute},
+      context_{ep, TokenDropper(config, drop, batch, *ep.all), recompute},
       slices_(slices.empty() ? one_slice(config) : std::move(slices)) {
   const bool last = slices_.back().last(config);
   if (slices_.front().first()) {

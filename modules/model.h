@@ -24,10 +24,10 @@ struct ModelOutput {
 /// uninitialised until a ParameterStore takes them over.
 class ModelImpl final : public torch::nn::Module {
  public:
-  /// ep must outlive the model. batch gives the pools of device-level dropping. slices: ascending;
-  /// none: the whole model.
+  /// The communicators of ep must outlive the model. batch gives the pools of device-level
+  /// dropping. slices: ascending; none: the whole model.
   ModelImpl(const config::ModelConfig& config, const config::DropConfig& drop,
-            const config::BatchConfig& batch, parallel::Communicator& ep,
+            const config::BatchConfig& batch, const parallel::ExpertGroup& ep,
             std::vector<LayerSlice> slices = {}, const Recompute& recompute = {});
 
   /// Through the whole model. tokens_BT: int64; B = 0 is legal. Collective over ep.

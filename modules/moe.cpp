@@ -21,31 +21,31 @@ MoeImpl::Decision MoeImpl::decide(const at::Tensor& u_NM, const SequenceInfo& se
   const Routing routing = gate_->forward(u_NM, layer_, sequences.variation);
   const at::Tensor kept_NK = context_.dropper.keep(routing, sequences, dropping);
   return {routing, kept_NK,
-          std::make_shared<const parallel::DispatchPlan>(
-              parallel::plan_dispatch(routing.experts_NK, kept_NK, num_experts_, context_.ep))};
+          std::make_shared<const parallel::ExpertRoute>(
+              parallel::plan_route(routing.experts_NK, kept_NK, num_experts_, context_.ep))};
 }
 
 MoeImpl::Decision MoeImpl::follow(const at::Tensor& u_NM, const SequenceInfo& sequences,
                                   const RoutingRecord& earlier) {
   return {gate_->forward(u_NM, layer_, sequences.variation, earlier.experts_NK), earlier.kept_NK,
-          earlier.plan};
+          earlier.route};
 }
 
 MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping,
                            const RoutingRecord* earlier) {
-  const auto [routing, kept_NK, plan] =
+  const auto [routing, kept_NK, route] =
       earlier == nullptr ? decide(u_NM, sequences, dropping) : follow(u_NM, sequences, *earlier);
-  const parallel::Dispatcher dispatcher(plan, context_.ep);
+  const parallel::RouteDispatcher dispatcher(route, context_.ep);
   const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
   const at::Tensor shared_NM = shared_experts_ ? shared_experts_->forward(u_NM) : at::Tensor();
   const parallel::Dispatched arrived = dispatcher.arrive(flight);
-  const at::Tensor expert_RM = experts_(arrived, plan->expert_offsets);
+  const at::Tensor expert_RM = experts_(arrived, route->expert_offsets());
   at::Tensor y_NM = dispatcher.combine(expert_RM, /*for_graph=*/earlier != nullptr);
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
   const int64_t inward = arrived.rows_RM.requires_grad() ? 1 : 0;
   const int64_t outward = expert_RM.requires_grad() ? 1 : 0;
   return {y_NM,
-          {layer_, routing.scores_NE, routing.experts_NK, kept_NK, plan, routing.logits_NE,
+          {layer_, routing.scores_NE, routing.experts_NK, kept_NK, route, routing.logits_NE,
            routing.input_NM, 2 + inward + outward, 1 + inward}};
 }
 

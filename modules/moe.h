@@ -9,13 +9,13 @@
 #include "modules/routing_record.h"
 #include "modules/swiglu.h"
 #include "modules/token_drop.h"
-#include "parallel/communicator.h"
+#include "parallel/expert_group.h"
 
 namespace dsmoe::nn {
 
 /// What every layer of a model shares: who to talk to, what to drop, what to compute again.
 struct MoeContext {
-  parallel::Communicator& ep;
+  parallel::ExpertGroup ep;
   TokenDropper dropper;
   Recompute recompute{};
 };
@@ -42,7 +42,7 @@ class MoeImpl final : public torch::nn::Module {
   struct Decision {
     Routing routing;
     at::Tensor kept_NK;
-    std::shared_ptr<const parallel::DispatchPlan> plan;
+    std::shared_ptr<const parallel::ExpertRoute> route;
   };
   Decision decide(const at::Tensor& u_NM, const SequenceInfo& sequences, bool dropping);
   Decision follow(const at::Tensor& u_NM, const SequenceInfo& sequences,

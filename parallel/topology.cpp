@@ -13,7 +13,8 @@ std::string number(int64_t value) { return std::to_string(value); }
 
 }  // namespace
 
-Topology make_topology(int64_t world, int64_t rank, int64_t expert_size, int64_t stages) {
+Topology make_topology(int64_t world, int64_t rank, int64_t expert_size, int64_t stages,
+                       int64_t ranks_per_node) {
   TORCH_CHECK(rank >= 0 && rank < world, "rank ", rank, " of a world of ", world);
   if (expert_size < 1) {
     throw ConfigError("parallel.expert (" + number(expert_size) + ") must be at least 1\n" +
@@ -34,7 +35,14 @@ Topology make_topology(int64_t world, int64_t rank, int64_t expert_size, int64_t
                       "hint: launch a multiple of " + number(expert_size) +
                       " ranks, or set parallel.expert to a divisor of " + number(world));
   }
-  return {world, rank, expert_size, stages};
+  if (ranks_per_node > 0 && expert_size % ranks_per_node != 0 &&
+      ranks_per_node % expert_size != 0) {
+    throw ConfigError("parallel.ranks_per_node (" + number(ranks_per_node) +
+                      ") must divide parallel.expert (" + number(expert_size) +
+                      ") or be a multiple of it\n" +
+                      "hint: an expert group lies within a node or takes whole nodes");
+  }
+  return {world, rank, expert_size, stages, ranks_per_node};
 }
 
 ExpertRange experts_of(const Topology& topology, int64_t expert_rank, int64_t num_experts) {

@@ -85,6 +85,8 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   sum_gradients(context.store, context.groups);
   report.grad_norm = gradient_norm(context.store, context.groups);
   watch.lap();
+  const NodeBytes bytes = node_bytes(context);
+  step.statistics.add_node_bytes(bytes.across, bytes.within);
   step.statistics.reduce(context.world);
   step.statistics.fill(report, step.global);
   report.time.metrics += watch.lap();

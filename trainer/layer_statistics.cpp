@@ -143,7 +143,7 @@ void LayerStatistics::add(const nn::RoutingRecord& record, const data::TokenBatc
               kept == nullptr ? nullptr : kept + n * choices);
   }
   add_affinities(record, valid);
-  rank_visits_ += sum_of(record.plan->sent_rows);
+  rank_visits_ += record.route->rank_visits();
   for (size_t i = 0; i < balance.size(); ++i) balance_[i] += balance[i];
 }
 

@@ -41,13 +41,16 @@ Json drop_json(const DropValues& drop) {
 }
 
 Json traffic_json(const TrafficValues& traffic) {
-  return {{"devices_per_token", traffic.devices_per_token},
-          {"ranks_per_token", traffic.ranks_per_token},
-          {"bytes", traffic.bytes},
-          {"forward_bytes", traffic.forward_bytes},
-          {"backward_bytes", traffic.backward_bytes},
-          {"bytes_bound", traffic.bytes_bound},
-          {"metadata_bytes", traffic.metadata_bytes}};
+  Json json{{"devices_per_token", traffic.devices_per_token},
+            {"ranks_per_token", traffic.ranks_per_token},
+            {"bytes", traffic.bytes},
+            {"forward_bytes", traffic.forward_bytes},
+            {"backward_bytes", traffic.backward_bytes},
+            {"bytes_bound", traffic.bytes_bound},
+            {"metadata_bytes", traffic.metadata_bytes}};
+  if (traffic.inter_node_bytes) json["inter_node_bytes"] = *traffic.inter_node_bytes;
+  if (traffic.intra_node_bytes) json["intra_node_bytes"] = *traffic.intra_node_bytes;
+  return json;
 }
 
 Json time_json(const PhaseSeconds& time) {

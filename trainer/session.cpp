@@ -26,7 +26,7 @@ parallel::Topology run_topology(const config::RunConfig& config,
                                 const parallel::Communicator& world) {
   config::check_layout(config, world.size());
   return parallel::make_topology(world.size(), world.rank(), config.parallel.expert,
-                                 config.parallel.pipeline);
+                                 config.parallel.pipeline, config.parallel.ranks_per_node);
 }
 
 int64_t threads_per_rank(int64_t requested, int64_t ranks_on_cores) {
@@ -41,7 +41,7 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
       topology(run_topology(run, all)),
       world(all),
       groups(parallel::make_process_groups(world, topology)),
-      model(run.model, run.drop, run.batch, *groups.expert,
+      model(run.model, run.drop, run.batch, groups.experts(),
             nn::slices_of_stage(run, topology.stage()), nn::recompute_of(run.run.recompute)),
       store(adapted(model, run), compute_dtype(run.run.precision), rate,
             state_sharing(run, topology)) {

@@ -60,6 +60,9 @@ struct TrafficValues {
   int64_t backward_bytes = 0;
   int64_t bytes_bound = 0;
   int64_t metadata_bytes = 0;
+  // Of a dispatch's exchanges, with parallel.ranks_per_node.
+  std::optional<int64_t> inter_node_bytes{};
+  std::optional<int64_t> intra_node_bytes{};
 };
 
 /// Seconds of a step by phase, on rank 0; communication also counts within forward and backward,

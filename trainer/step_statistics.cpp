@@ -55,7 +55,9 @@ void add_means(StepReport& report, const LayerReport& layer, int64_t layers) {
 }  // namespace
 
 StepStatistics::StepStatistics(const config::RunConfig& config)
-    : model_(config.model), balance_(config.balance) {
+    : model_(config.model),
+      balance_(config.balance),
+      knows_nodes_(config.parallel.ranks_per_node > 0) {
   const at::ScalarType dtype = compute_dtype(config.run.precision);
   element_bytes_ = static_cast<int64_t>(c10::elementSize(dtype));
   weight_bytes_ = dtype == at::kDouble ? 8 : 4;
@@ -66,10 +68,11 @@ StepStatistics::StepStatistics(const config::RunConfig& config)
 }
 
 void StepStatistics::add_bytes(const nn::RoutingRecord& record) {
-  const parallel::DispatchPlan& plan = *record.plan;
-  bytes_bound_ += record.row_crossings * plan.remote_rows * model_.hidden_size * element_bytes_;
-  metadata_bytes_ +=
-      plan.metadata_bytes + record.pair_crossings * plan.remote_pairs * weight_bytes_;
+  for (const auto& hop : record.route->hops) {
+    bytes_bound_ += record.row_crossings * hop->remote_rows * model_.hidden_size * element_bytes_;
+    metadata_bytes_ +=
+        hop->metadata_bytes + record.pair_crossings * hop->remote_pairs * weight_bytes_;
+  }
 }
 
 void StepStatistics::add(const nn::ModelOutput& output, const Objective& objective,
@@ -98,9 +101,15 @@ void StepStatistics::add_measured(int64_t forward_bytes, int64_t backward_bytes)
   backward_bytes_ += backward_bytes;
 }
 
+void StepStatistics::add_node_bytes(int64_t across, int64_t within) {
+  inter_node_bytes_ += across;
+  intra_node_bytes_ += within;
+}
+
 void StepStatistics::reduce(parallel::Communicator& world) {
-  std::vector<int64_t*> counts{&tokens_,         &protected_,   &forward_bytes_,
-                               &backward_bytes_, &bytes_bound_, &metadata_bytes_};
+  std::vector<int64_t*> counts{&tokens_,           &protected_,       &forward_bytes_,
+                               &backward_bytes_,   &bytes_bound_,     &metadata_bytes_,
+                               &inter_node_bytes_, &intra_node_bytes_};
   std::vector<double*> sums{&lm_sum_};
   for (LayerStatistics& layer : layers_) {
     const auto more_counts = layer.counts();
@@ -122,6 +131,10 @@ void StepStatistics::fill(StepReport& report, const GlobalCounts& counts) const 
   report.traffic.backward_bytes = backward_bytes_;
   report.traffic.bytes_bound = bytes_bound_;
   report.traffic.metadata_bytes = metadata_bytes_;
+  if (knows_nodes_) {
+    report.traffic.inter_node_bytes = inter_node_bytes_;
+    report.traffic.intra_node_bytes = intra_node_bytes_;
+  }
   std::vector<LoadValues> loads;
   const auto layers = static_cast<int64_t>(layers_.size());
   for (const LayerStatistics& layer : layers_) {

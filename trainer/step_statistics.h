@@ -31,6 +31,9 @@ class StepStatistics {
   /// Bytes of this rank measured on the wire.
   void add_measured(int64_t forward_bytes, int64_t backward_bytes);
 
+  /// Of what a dispatch has sent, the bytes that went to other nodes, and those that did not.
+  void add_node_bytes(int64_t across, int64_t within);
+
   /// Sums over all ranks. Collective over world.
   void reduce(parallel::Communicator& world);
 
@@ -42,6 +45,7 @@ class StepStatistics {
 
   config::ModelConfig model_;
   config::BalanceConfig balance_;
+  bool knows_nodes_;
   int64_t element_bytes_;
   int64_t weight_bytes_;
   std::vector<LayerStatistics> layers_;
@@ -52,6 +56,8 @@ class StepStatistics {
   int64_t backward_bytes_ = 0;
   int64_t bytes_bound_ = 0;
   int64_t metadata_bytes_ = 0;
+  int64_t inter_node_bytes_ = 0;
+  int64_t intra_node_bytes_ = 0;
 };
 
 }  // namespace dsmoe::train

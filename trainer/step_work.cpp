@@ -3,6 +3,14 @@
 namespace dsmoe::train {
 namespace {
 
+/// Of this rank, since the log was reset.
+int64_t sent_bytes(const parallel::TrafficLog& log, const char* group, const char* operation) {
+  const auto counts = log.find(group);
+  if (counts == log.end()) return 0;
+  const auto count = counts->second.find(operation);
+  return count == counts->second.end() ? 0 : count->second.bytes;
+}
+
 /// Bytes that the drop decisions of one forward pass through a slice gather.
 int64_t gathered_bytes(const TrainContext& context, size_t layers, const data::TokenBatch& batch) {
   return static_cast<int64_t>(layers) *
@@ -26,14 +34,18 @@ at::Tensor hidden_rows_like(const nn::Model& model, const data::TokenBatch& batc
 }
 
 int64_t expert_group_bytes(const TrainContext& context) {
-  const auto group = context.world.log().find("ep");
-  int64_t bytes = 0;
-  if (group == context.world.log().end()) return bytes;
-  for (const char* operation : {"all_to_all", "all_gather"}) {
-    const auto count = group->second.find(operation);
-    if (count != group->second.end()) bytes += count->second.bytes;
-  }
-  return bytes;
+  const parallel::TrafficLog& log = context.world.log();
+  return sent_bytes(log, "ep", "all_to_all") + sent_bytes(log, "ep", "all_gather") +
+         sent_bytes(log, "ep_across", "all_to_all") + sent_bytes(log, "ep_within", "all_to_all");
+}
+
+NodeBytes node_bytes(const TrainContext& context) {
+  const parallel::Topology& topology = context.topology;
+  const parallel::TrafficLog& log = context.world.log();
+  const int64_t direct = sent_bytes(log, "ep", "all_to_all");
+  const bool together = topology.ranks_per_node >= topology.expert_size;
+  return {sent_bytes(log, "ep_across", "all_to_all") + (together ? 0 : direct),
+          sent_bytes(log, "ep_within", "all_to_all") + (together ? direct : 0)};
 }
 
 }  // namespace dsmoe::train

@@ -43,4 +43,11 @@ struct StepWork {
 /// Bytes that the expert group's row exchanges and drop decisions sent from this rank.
 [[nodiscard]] int64_t expert_group_bytes(const TrainContext& context);
 
+/// Bytes that this rank's row exchanges of the step sent to other nodes, and within its own.
+struct NodeBytes {
+  int64_t across = 0;
+  int64_t within = 0;
+};
+[[nodiscard]] NodeBytes node_bytes(const TrainContext& context);
+
 }  // namespace dsmoe::train

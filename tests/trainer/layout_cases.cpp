@@ -10,14 +10,17 @@ namespace {
 struct Layout {
   int64_t expert;
   int64_t micro;
+  int64_t ranks_per_node;
 };
 
 std::string describe(const Layout& layout, int64_t pool) {
   return "expert " + std::to_string(layout.expert) + ", micro " + std::to_string(layout.micro) +
-         ", pool " + std::to_string(pool) + ": ";
+         ", ranks per node " + std::to_string(layout.ranks_per_node) + ", pool " +
+         std::to_string(pool) + ": ";
 }
 
-/// Every expert size that divides the world, accumulation of 1, 2, 4 and more.
+/// Every expert size that divides the world, accumulation of 1, 2, 4 and more, with two hops where
+/// the experts lie on four ranks or more.
 Failures compare_layouts(parallel::Communicator& world, const config::RunConfig& base,
                          const TinyBatches& batches, double tolerance) {
   Checks checks;
@@ -28,8 +31,12 @@ Failures compare_layouts(parallel::Communicator& world, const config::RunConfig&
       config::RunConfig config = base;
       config.parallel.expert = expert;
       config.batch.micro_sequences = micro;
-      compare_gradients(checks, tiny_gradients(config, batches, world), oracle, tolerance,
-                        describe({expert, micro}, base.batch.pool));
+      for (const int64_t node : {0, 2}) {
+        if (node > 0 && expert <= node) continue;
+        config.parallel.ranks_per_node = node;
+        compare_gradients(checks, tiny_gradients(config, batches, world), oracle, tolerance,
+                          describe({expert, micro, node}, base.batch.pool));
+      }
     }
   }
   return checks.failures();
