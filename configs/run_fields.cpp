@@ -78,8 +78,8 @@ Section parallel_section() {
           {.meaning =
                "consecutive ranks that share a node: a token crosses to a node once and fans "
                "out inside; 0: straight to the ranks of its experts",
-           .why = "when parallel.expert spans nodes, whose links are slower than those inside",
-           .unit = "ranks"}),
+           .unit = "ranks",
+           .why = "when parallel.expert spans nodes, whose links are slower than those inside"}),
       row("backend", &ParallelConfig::backend, text(one_of({"auto", "local", "mpi"})),
           {.meaning = "who moves data between ranks; auto: mpi under mpirun, else local"}),
   };
