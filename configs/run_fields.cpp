@@ -74,6 +74,12 @@ Section parallel_section() {
       row("zero", &ParallelConfig::zero, integer(between(0, 1)),
           {.meaning = "1: ranks with equal parameters share the optimizer's state (ZeRO-1)",
            .why = "when masters and moments, 8 or 12 bytes a parameter, do not fit each rank"}),
+      row("bucket_mib", &ParallelConfig::bucket_mib, number(number_at_least(0)),
+          {.meaning =
+               "gradients that are summed over ranks at a time, while the last backward pass "
+               "goes on; 0: all after it",
+           .unit = "MiB",
+           .why = "small ones begin early, large ones use the links better"}),
       row("ranks_per_node", &ParallelConfig::ranks_per_node, integer(at_least(0)),
           {.meaning =
                "consecutive ranks that share a node: a token crosses to a node once and fans "

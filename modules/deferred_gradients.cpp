@@ -3,6 +3,8 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 
+#include "modules/progress.h"
+
 namespace dsmoe::nn {
 namespace {
 
@@ -29,6 +31,7 @@ DeferScope::~DeferScope() { deferred = nullptr; }
 bool defers_gradients() { return deferred != nullptr; }
 
 void weight_gradient(std::function<void()> work) {
+  make_progress();
   if (deferred == nullptr) return work();
   deferred->add(std::move(work));
 }

@@ -6,6 +6,7 @@
 #include "modules/dispatch_type.h"
 #include "modules/expert_weights.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/progress.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -163,6 +164,7 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
       at::Tensor dx = s.of(dx_PM);
       gate_up.turn_back(dx, dh, s.expert);
     });
+    make_progress();
     if (!later.empty()) {
       weight_gradient([gradients, all, later = std::move(later)] {
         for_experts(all,

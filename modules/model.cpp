@@ -66,6 +66,11 @@ ModelOutput ModelImpl::run_slice(size_t number, const at::Tensor& input,
   at::Tensor h_NM = slice.first() ? embed(input.reshape({-1}), embed_tokens_) : input;
   ModelOutput output;
   for (int64_t i = slice.begin; i < slice.end; ++i) {
+    if (layer_left_ && h_NM.requires_grad()) {
+      h_NM.register_hook([this, i](const at::Tensor&) {
+        if (layer_left_) layer_left_(i);
+      });
+    }
     BlockOutput out = layers_.at(i)(h_NM, angles, info, dropping);
     h_NM = out.h_NM;
     if (out.record) output.routing.push_back(std::move(*out.record));

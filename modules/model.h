@@ -3,6 +3,7 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -38,6 +39,12 @@ class ModelImpl final : public torch::nn::Module {
   ModelOutput run_slice(size_t slice, const at::Tensor& input, const SequenceInfo& sequences,
                         bool dropping);
   [[nodiscard]] const std::vector<LayerSlice>& slices() const { return slices_; }
+  /// In backward passes of slices that are run from now on: called with the number of a layer when
+  /// its gradients and those of all behind it in the slice are computed, but for those put off.
+  /// Not of layers before which nothing is trained. Empty: nobody is called.
+  void when_layer_left(std::function<void(int64_t layer)> listener) {
+    layer_left_ = std::move(listener);
+  }
 
   /// Runs the new tokens of sequences, one after the other in tokens_N, on from their caches, which
   /// then hold them. Returns the hidden rows after the final norm, [N, M]; N = 0 is legal.
@@ -78,6 +85,7 @@ class ModelImpl final : public torch::nn::Module {
 
   config::ModelConfig config_;
   MoeContext context_;
+  std::function<void(int64_t)> layer_left_;
   std::vector<LayerSlice> slices_;
   at::Tensor embed_tokens_;  ///< undefined where another stage has it, as are head and norm
   LinearLayer lm_head_{nullptr};

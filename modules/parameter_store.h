@@ -113,6 +113,7 @@ class ParameterStore {
   [[nodiscard]] const FlatPair& weights() const { return weights_; }
   /// Of what is trained; empty tensors where nothing is.
   [[nodiscard]] FlatPair& gradients() { return gradients_; }
+  [[nodiscard]] const FlatPair& gradients() const { return gradients_; }
   /// Float32 copies of this rank's share of what is trained, undefined where the weights are as
   /// precise.
   [[nodiscard]] FlatPair& masters() { return masters_; }

@@ -11,7 +11,7 @@ namespace dsmoe::parallel {
 
 enum class ReduceOp { kSum, kMax };
 
-/// An exchange under way. The tensors it uses stay alive in it.
+/// An operation under way. The tensors it uses stay alive in it.
 class Work {
  public:
   virtual ~Work() = default;
@@ -45,6 +45,11 @@ class Communicator {
   }
   /// In place; the same bits on every rank. float32, float64, int64.
   virtual void all_reduce(at::Tensor& tensor, ReduceOp op) = 0;
+  /// The same, under way: `tensor` must be left alone until the work is complete.
+  virtual std::unique_ptr<Work> all_reduce_async(at::Tensor& tensor, ReduceOp op) = 0;
+  /// The sum over the ranks, on root alone; what `tensor` then holds elsewhere is undefined.
+  /// float32, float64, int64.
+  virtual std::unique_ptr<Work> reduce_async(at::Tensor& tensor, int64_t root) = 0;
   /// input is [size * rows, ...], a block for each rank in rank order; output becomes the sum over
   /// the ranks of this rank's block. Not aliased. float32, float64, int64.
   virtual void reduce_scatter(at::Tensor& output, const at::Tensor& input) = 0;

@@ -69,6 +69,13 @@ void check_all_reduce(const Communicator& group, const at::Tensor& tensor) {
   check_summable(group, "all_reduce", tensor);
 }
 
+void check_reduce(const Communicator& group, const at::Tensor& tensor, int64_t root) {
+  check_plain(group, "reduce", "tensor", tensor);
+  check_summable(group, "reduce", tensor);
+  TORCH_CHECK(root >= 0 && root < group.size(), where(group, "reduce"), "root ", root, " of ",
+              group.size(), " ranks");
+}
+
 void check_reduce_scatter(const Communicator& group, const at::Tensor& output,
                           const at::Tensor& input) {
   check_rows(group, "reduce_scatter", output, input);

@@ -18,6 +18,7 @@ void check_all_to_all(const Communicator& group, const at::Tensor& output, const
                       c10::IntArrayRef output_split_sizes, c10::IntArrayRef input_split_sizes);
 /// Contiguous float32, float64 or int64.
 void check_all_reduce(const Communicator& group, const at::Tensor& tensor);
+void check_reduce(const Communicator& group, const at::Tensor& tensor, int64_t root);
 /// input: output's shape with group.size() times its rows; float32, float64 or int64.
 void check_reduce_scatter(const Communicator& group, const at::Tensor& output,
                           const at::Tensor& input);

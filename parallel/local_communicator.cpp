@@ -52,6 +52,16 @@ void LocalCommunicator::all_reduce(at::Tensor& tensor, ReduceOp /*op*/) {
   check_all_reduce(*this, tensor);
 }
 
+std::unique_ptr<Work> LocalCommunicator::all_reduce_async(at::Tensor& tensor, ReduceOp /*op*/) {
+  check_all_reduce(*this, tensor);
+  return std::make_unique<DoneWork>();
+}
+
+std::unique_ptr<Work> LocalCommunicator::reduce_async(at::Tensor& tensor, int64_t root) {
+  check_reduce(*this, tensor, root);
+  return std::make_unique<DoneWork>();
+}
+
 void LocalCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
   check_reduce_scatter(*this, output, input);
   copy_all(output, input);

@@ -21,6 +21,8 @@ class LocalCommunicator final : public Communicator {
                                          c10::IntArrayRef output_split_sizes,
                                          c10::IntArrayRef input_split_sizes) override;
   void all_reduce(at::Tensor& tensor, ReduceOp op) override;
+  std::unique_ptr<Work> all_reduce_async(at::Tensor& tensor, ReduceOp op) override;
+  std::unique_ptr<Work> reduce_async(at::Tensor& tensor, int64_t root) override;
   void reduce_scatter(at::Tensor& output, const at::Tensor& input) override;
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;

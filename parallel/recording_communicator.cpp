@@ -89,6 +89,20 @@ void RecordingCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   counter("all_reduce") += {1, 2 * (size() - 1) * bytes_of(tensor) / size(), 0.0};
 }
 
+std::unique_ptr<Work> RecordingCommunicator::all_reduce_async(at::Tensor& tensor, ReduceOp op) {
+  const Stopwatch stopwatch(*log_, name(), "all_reduce");
+  auto work = inner_.all_reduce_async(tensor, op);
+  counter("all_reduce") += {1, 2 * (size() - 1) * bytes_of(tensor) / size(), 0.0};
+  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "all_reduce");
+}
+
+std::unique_ptr<Work> RecordingCommunicator::reduce_async(at::Tensor& tensor, int64_t root) {
+  const Stopwatch stopwatch(*log_, name(), "reduce");
+  auto work = inner_.reduce_async(tensor, root);
+  counter("reduce") += {1, rank() == root ? 0 : bytes_of(tensor), 0.0};
+  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "reduce");
+}
+
 void RecordingCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
   const Stopwatch stopwatch(*log_, name(), "reduce_scatter");
   inner_.reduce_scatter(output, input);

@@ -18,14 +18,15 @@ struct OperationCount {
   OperationCount& operator+=(const OperationCount& other);
 };
 using OperationCounts = std::map<std::string, OperationCount>;
-/// By group name, then by operation: all_to_all, all_reduce, reduce_scatter, all_gather, broadcast,
-/// barrier, send, receive, split.
+/// By group name, then by operation: all_to_all, all_reduce, reduce, reduce_scatter, all_gather,
+/// broadcast, barrier, send, receive, split.
 using TrafficLog = std::map<std::string, OperationCounts>;
 
 /// Passes everything on and counts it. Bytes are those that leave this rank, for n ranks:
 ///   all_to_all   rows for other ranks * bytes of a row
 ///   all_reduce       2 (n - 1) / n * bytes of the tensor, rounded down: the ring's share
 ///   reduce_scatter   (n - 1) * bytes of the output: the ring's share
+///   reduce           bytes of the tensor, 0 on the root
 ///   all_gather       (n - 1) * bytes of the input
 ///   broadcast        (n - 1) * bytes of the tensor on the root, 0 elsewhere
 ///   send             bytes of the tensor
@@ -52,6 +53,8 @@ class RecordingCommunicator final : public Communicator {
                                          c10::IntArrayRef output_split_sizes,
                                          c10::IntArrayRef input_split_sizes) override;
   void all_reduce(at::Tensor& tensor, ReduceOp op) override;
+  std::unique_ptr<Work> all_reduce_async(at::Tensor& tensor, ReduceOp op) override;
+  std::unique_ptr<Work> reduce_async(at::Tensor& tensor, int64_t root) override;
   void reduce_scatter(at::Tensor& output, const at::Tensor& input) override;
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;

@@ -116,6 +116,34 @@ class ThreadWork final : public Work {
   bool done_ = false;
 };
 
+/// A reduction into `tensor`; undefined: the result is another rank's.
+class ReduceWork final : public Work {
+ public:
+  ReduceWork(std::shared_ptr<ThreadHub> hub, int64_t rank, int64_t number, at::Tensor tensor,
+             ReduceOp op)
+      : hub_(std::move(hub)), rank_(rank), number_(number), tensor_(std::move(tensor)), op_(op) {}
+
+  bool poll() override {
+    if (!done_ && hub_->complete(rank_, number_)) wait();
+    return done_;
+  }
+
+  void wait() override {
+    if (done_) return;
+    const auto posts = hub_->collect(rank_, number_);
+    if (tensor_.defined()) reduce_in_rank_order(tensor_, *posts, /*offset=*/0, op_);
+    done_ = true;
+  }
+
+ private:
+  std::shared_ptr<ThreadHub> hub_;
+  int64_t rank_;
+  int64_t number_;
+  at::Tensor tensor_;
+  ReduceOp op_;
+  bool done_ = false;
+};
+
 /// A copy was taken: nothing is waited for.
 class SentWork final : public Work {
  public:
@@ -201,11 +229,24 @@ std::unique_ptr<Work> ThreadCommunicator::all_to_all_async(at::Tensor& output,
 }
 
 void ThreadCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
+  all_reduce_async(tensor, op)->wait();
+}
+
+std::unique_ptr<Work> ThreadCommunicator::all_reduce_async(at::Tensor& tensor, ReduceOp op) {
   check_all_reduce(*this, tensor);
   const auto call = signature("all_reduce ", op == ReduceOp::kSum ? "sum" : "max", " of ",
                               tensor.scalar_type(), " ", tensor.sizes());
-  const auto posts = hub_->collect(rank_, hub_->post(rank_, {call, bytes_of(tensor), {}}));
-  reduce_in_rank_order(tensor, *posts, /*offset=*/0, op);
+  const auto number = hub_->post(rank_, {call, bytes_of(tensor), {}});
+  return std::make_unique<ReduceWork>(hub_, rank_, number, tensor, op);
+}
+
+std::unique_ptr<Work> ThreadCommunicator::reduce_async(at::Tensor& tensor, int64_t root) {
+  check_reduce(*this, tensor, root);
+  const auto call =
+      signature("reduce to ", root, " of ", tensor.scalar_type(), " ", tensor.sizes());
+  const auto number = hub_->post(rank_, {call, bytes_of(tensor), {}});
+  return std::make_unique<ReduceWork>(hub_, rank_, number, rank_ == root ? tensor : at::Tensor(),
+                                      ReduceOp::kSum);
 }
 
 void ThreadCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {

@@ -67,12 +67,14 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
                        int64_t first_sequence, StepReport& report) {
   report.step = step_number;
   context.store.zero_gradients();
+  GradientSums sums(context.config, context.model, context.store, context.groups);
   StepWork step{context,
                 batches,
                 first_sequence,
                 count_batch(batches, first_sequence, context.config, *context.groups.data),
                 StepStatistics(context.config),
                 report.time,
+                sums,
                 recorder_of(context, step_number)};
   if (Interference::due(context.config, step_number) && trains_routers(context)) {
     step.interference.emplace(context.config.model);
@@ -82,7 +84,8 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   report.time.forward += watch.lap();
   run_micro_batches(step);
   if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.groups);
-  sum_gradients(context.store, context.groups);
+  sums.finish();
+  report.time.gradient_sums = sums.seconds();
   report.grad_norm = gradient_norm(context.store, context.groups);
   watch.lap();
   const NodeBytes bytes = node_bytes(context);

@@ -54,9 +54,13 @@ Json traffic_json(const TrafficValues& traffic) {
 }
 
 Json time_json(const PhaseSeconds& time) {
-  return {{"data", time.data},           {"forward", time.forward},
-          {"backward", time.backward},   {"communication", time.communication},
-          {"optimizer", time.optimizer}, {"metrics", time.metrics}};
+  return {{"data", time.data},
+          {"forward", time.forward},
+          {"backward", time.backward},
+          {"communication", time.communication},
+          {"gradient_sums", time.gradient_sums},
+          {"optimizer", time.optimizer},
+          {"metrics", time.metrics}};
 }
 
 Json interference_json(const InterferenceValues& values) {

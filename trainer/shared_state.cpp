@@ -14,11 +14,6 @@ using nn::ParameterGroup;
 
 constexpr std::array kGroups{ParameterGroup::kDense, ParameterGroup::kExpert};
 
-/// The ranks that hold the same parameters.
-parallel::Communicator& holders(ParameterGroup group, parallel::ProcessGroups& groups) {
-  return *(group == ParameterGroup::kDense ? groups.data : groups.expert_replicas);
-}
-
 /// Zeros with a block for each rank, as the gradients have.
 at::Tensor blocks_like_gradients(nn::ParameterStore& store, ParameterGroup group,
                                  at::ScalarType dtype) {
@@ -72,6 +67,10 @@ double own_squares(nn::ParameterStore& store, ParameterGroup group) {
 }
 
 }  // namespace
+
+parallel::Communicator& holders(ParameterGroup group, parallel::ProcessGroups& groups) {
+  return *(group == ParameterGroup::kDense ? groups.data : groups.expert_replicas);
+}
 
 nn::StateSharing state_sharing(const config::RunConfig& config,
                                const parallel::Topology& topology) {

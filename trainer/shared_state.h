@@ -12,6 +12,10 @@ namespace dsmoe::train {
 [[nodiscard]] nn::StateSharing state_sharing(const config::RunConfig& config,
                                              const parallel::Topology& topology);
 
+/// The ranks that hold the same parameters.
+[[nodiscard]] parallel::Communicator& holders(nn::ParameterGroup group,
+                                              parallel::ProcessGroups& groups);
+
 /// Sums the gradients over the ranks that hold the same parameters. Where these share the state,
 /// the sum stands in this rank's share only. Collective over data and expert_replicas.
 void sum_gradients(nn::ParameterStore& store, parallel::ProcessGroups& groups);

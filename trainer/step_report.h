@@ -73,7 +73,8 @@ struct PhaseSeconds {
   double backward = 0;
   double communication = 0;
   double optimizer = 0;
-  double metrics = 0;  ///< counting what the step did
+  double gradient_sums = 0;  ///< what the sums of gradients held the calculation up for
+  double metrics = 0;        ///< counting what the step did
 };
 
 /// One MoE layer of one step, global batch.

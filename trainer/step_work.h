@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "trainer/balance_scope.h"
+#include "trainer/gradient_sums.h"
 #include "trainer/gradients.h"
 #include "trainer/interference.h"
 #include "trainer/step_statistics.h"
@@ -18,6 +19,7 @@ struct StepWork {
   GlobalCounts global;
   StepStatistics statistics;
   PhaseSeconds& time;
+  GradientSums& sums;
   LogitsRecorder* recorder;  ///< null: not in this step
   std::optional<Interference> interference{};
   /// By slice of this rank: of all micro-batches and ranks, where the scope asks for it beforehand.

@@ -39,6 +39,13 @@ Objective objective_of(StepWork& step, int64_t slice, const nn::ModelOutput& out
 
 }  // namespace
 
+TrainingStage::TrainingStage(StepWork& step)
+    : passes_left_(step.context.model->slices().size(), step.batches.size()), step_(step) {}
+
+void TrainingStage::pass_ended(int64_t slice) {
+  if (--passes_left_[static_cast<size_t>(slice)] == 0) step_.sums.end_last_pass(slice);
+}
+
 at::Tensor TrainingStage::make_message(int64_t micro_batch) {
   return hidden_rows_like(step_.context.model, step_.batch(micro_batch));
 }
@@ -78,6 +85,7 @@ at::Tensor TrainingStage::backward(int64_t micro_batch, int64_t slice, const at:
     roots.push_back(passage.hidden);
     gradients.push_back(gradient);
   }
+  if (!defer && passes_left_[static_cast<size_t>(slice)] == 1) step_.sums.begin_last_pass(slice);
   if (!roots.empty()) {
     const auto put_off = defer ? std::make_unique<nn::DeferScope>(passage.deferred) : nullptr;
     torch::autograd::backward(roots, gradients);
@@ -89,7 +97,10 @@ at::Tensor TrainingStage::backward(int64_t micro_batch, int64_t slice, const at:
   }
   step_.time.backward += watch.lap();
   step_.statistics.add_measured(0, expert_group_bytes(step_.context) - bytes_before);
-  if (!defer) passages_.erase({micro_batch, slice});
+  if (!defer) {
+    passages_.erase({micro_batch, slice});
+    pass_ended(slice);
+  }
   // Of what the backward pass has run through nothing is needed any more.
   if (defer) passage.input = passage.hidden = passage.loss = at::Tensor();
   return input_gradient;
@@ -100,6 +111,7 @@ void TrainingStage::weight_gradient(int64_t micro_batch, int64_t slice) {
   passages_.at({micro_batch, slice}).deferred.run();
   passages_.erase({micro_batch, slice});
   step_.time.backward += watch.lap();
+  pass_ended(slice);
 }
 
 }  // namespace dsmoe::train

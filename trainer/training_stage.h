@@ -14,7 +14,7 @@ namespace dsmoe::train {
 /// these losses.
 class TrainingStage final : public parallel::PipelineStage {
  public:
-  explicit TrainingStage(StepWork& step) : step_(step) {}
+  explicit TrainingStage(StepWork& step);
 
   [[nodiscard]] at::Tensor make_message(int64_t micro_batch) override;
   at::Tensor forward(int64_t micro_batch, int64_t slice, const at::Tensor& input) override;
@@ -31,7 +31,11 @@ class TrainingStage final : public parallel::PipelineStage {
     nn::DeferredGradients deferred{};
   };
 
+  /// One pass less until the slice's gradients are complete.
+  void pass_ended(int64_t slice);
+
   std::map<std::pair<int64_t, int64_t>, Passage> passages_;
+  std::vector<size_t> passes_left_;  ///< by slice: micro-batches whose weight gradients are to come
   StepWork& step_;
 };
 

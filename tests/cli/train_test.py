@@ -20,8 +20,8 @@ KEYS = {
     "drop.rate", "drop.tokens", "drop.tokens_lost", "drop.mass", "drop.protected",
     "traffic.devices_per_token", "traffic.ranks_per_token", "traffic.bytes", "traffic.bytes_bound",
     "traffic.metadata_bytes", "traffic.forward_bytes", "traffic.backward_bytes",
-    "time.data", "time.forward", "time.backward", "time.communication", "time.optimizer",
-    "time.metrics",
+    "time.data", "time.forward", "time.backward", "time.communication",
+    "time.gradient_sums", "time.optimizer", "time.metrics",
     "memory_bytes", "skipped",
 }
 LAYER_KEYS = {

@@ -8,6 +8,7 @@
 #include <ATen/ops/sin.h>
 #include <ATen/ops/zeros.h>
 
+#include <memory>
 #include <vector>
 
 #include "configs/errors.h"
@@ -51,6 +52,40 @@ Failures reduces(Communicator& world) {
   checks.equal(scalar, at::scalar_tensor(2.5 * static_cast<double>(size), at::kDouble), "scalar");
   auto nothing = at::empty({0, 4});
   world.all_reduce(nothing, ReduceOp::kSum);
+  return checks.failures();
+}
+
+/// Two reductions under way at once, and one to each root in turn, while another call is made.
+Failures reduces_under_way(Communicator& world) {
+  Checks checks;
+  const int64_t size = world.size();
+  for (const auto dtype : {at::kFloat, at::kDouble, at::kLong}) {
+    const auto base = at::arange(1, 600000).to(dtype).remainder(1000);
+    at::Tensor sum = base * (world.rank() + 1);
+    at::Tensor max = base * (world.rank() - 1);
+    const auto first = world.all_reduce_async(sum, ReduceOp::kSum);
+    const auto second = world.all_reduce_async(max, ReduceOp::kMax);
+    std::vector<at::Tensor> parts;
+    std::vector<std::unique_ptr<parallel::Work>> works;
+    for (int64_t root = 0; root < size; ++root) {
+      parts.push_back(base * (world.rank() + 1 + root));
+      works.push_back(world.reduce_async(parts.back(), root));
+    }
+    world.barrier();
+    second->wait();
+    first->wait();
+    checks.equal(sum, base * (size * (size + 1) / 2), "sum");
+    checks.equal(max, size == 1 ? base * -1 : base * (size - 2), "max");
+    for (const auto& work : works) work->wait();
+    const int64_t own = world.rank();
+    checks.equal(parts[static_cast<size_t>(own)], base * (size * (size + 1) / 2 + size * own),
+                 "the sum on its root");
+    while (!first->poll()) {
+    }
+  }
+  auto nothing = at::empty({0});
+  world.all_reduce_async(nothing, ReduceOp::kSum)->wait();
+  world.reduce_async(nothing, 0)->wait();
   return checks.failures();
 }
 
@@ -218,6 +253,7 @@ Failures rejects_wrong_arguments(Communicator& world) {
 const bool registered =
     register_rank_case("communicator: all_gather keeps rank order", gathers_in_rank_order) &&
     register_rank_case("communicator: all_reduce sums and takes maxima", reduces) &&
+    register_rank_case("communicator: reductions go on while others are made", reduces_under_way) &&
     register_rank_case("communicator: reduce_scatter gives each rank its sum",
                        reduces_and_scatters) &&
     register_rank_case("communicator: all_reduce gives all ranks the same bits",

@@ -1,0 +1,109 @@
+#include "trainer/gradient_sums.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "trainer/shared_state.h"
+#include "trainer/stopwatch.h"
+
+namespace dsmoe::train {
+namespace {
+
+/// Adds the time until its destruction.
+class Added {
+ public:
+  explicit Added(double& seconds) : seconds_(seconds) {}
+  ~Added() { seconds_ += watch_.seconds(); }
+  Added(const Added&) = delete;
+  Added& operator=(const Added&) = delete;
+
+ private:
+  double& seconds_;
+  Stopwatch watch_;
+};
+
+bool in_buckets(const config::RunConfig& config, const parallel::ProcessGroups& groups) {
+  return config.parallel.bucket_mib > 0 && groups.data->size() > 1;
+}
+
+}  // namespace
+
+GradientSums::GradientSums(const config::RunConfig& config, nn::Model& model,
+                           nn::ParameterStore& store, parallel::ProcessGroups& groups)
+    : model_(model), store_(store), groups_(groups) {
+  if (!in_buckets(config, groups)) return;
+  const auto bytes = static_cast<int64_t>(std::ceil(config.parallel.bucket_mib * (1 << 20)));
+  buckets_ = gradient_buckets(store, model->slices(), model->config(), bytes);
+  started_.resize(buckets_.size());
+  model_->when_layer_left([this](int64_t layer) { left_layer(layer); });
+}
+
+GradientSums::~GradientSums() {
+  if (!buckets_.empty()) model_->when_layer_left({});
+}
+
+void GradientSums::begin_last_pass(int64_t slice) {
+  if (buckets_.empty()) return;
+  passing_ = slice;
+  progress_ = std::make_unique<nn::ProgressScope>([this] { poll(); });
+}
+
+void GradientSums::end_last_pass(int64_t slice) {
+  passing_ = -1;
+  progress_.reset();
+  const Added added(seconds_);
+  start_complete(static_cast<size_t>(slice), -1);
+}
+
+void GradientSums::left_layer(int64_t layer) {
+  if (passing_ < 0) return;
+  const Added added(seconds_);
+  start_complete(static_cast<size_t>(passing_), layer);
+}
+
+void GradientSums::start_complete(size_t slice, int64_t layer) {
+  for (size_t i = 0; i < buckets_.size(); ++i) {
+    if (started_[i] || buckets_[i].slice != slice || buckets_[i].layer < layer) continue;
+    start(buckets_[i]);
+    started_[i] = true;
+  }
+}
+
+void GradientSums::start(const GradientBucket& bucket) {
+  for (const GradientRange& range : bucket.ranges) start_range(bucket.group, range);
+}
+
+/// To all ranks; or piece by piece to those who own it.
+void GradientSums::start_range(nn::ParameterGroup group, const GradientRange& range) {
+  parallel::Communicator& ranks = holders(group, groups_);
+  if (ranks.size() == 1) return;
+  const at::Tensor& flat = store_.gradients().of(group);
+  if (!store_.sharing().any()) {
+    parts_.push_back(flat.narrow(0, range.begin, range.end - range.begin));
+    under_way_.push_back(ranks.all_reduce_async(parts_.back(), parallel::ReduceOp::kSum));
+    return;
+  }
+  const int64_t share = store_.share(group).longest;
+  for (int64_t begin = range.begin; begin < range.end;) {
+    const int64_t owner = begin / share, end = std::min(range.end, (owner + 1) * share);
+    parts_.push_back(flat.narrow(0, begin, end - begin));
+    under_way_.push_back(ranks.reduce_async(parts_.back(), owner));
+    begin = end;
+  }
+}
+
+void GradientSums::poll() {
+  const Added added(seconds_);
+  for (const auto& work : under_way_) work->poll();
+}
+
+void GradientSums::finish() {
+  const Added added(seconds_);
+  if (buckets_.empty()) return sum_gradients(store_, groups_);
+  for (size_t slice = model_->slices().size(); slice-- > 0;) start_complete(slice, -1);
+  for (const auto& work : under_way_) work->wait();
+  under_way_.clear();
+  parts_.clear();
+}
+
+}  // namespace dsmoe::train
