@@ -93,7 +93,7 @@ Failures begins_before_the_end(parallel::Communicator& world) {
   const auto sums_begun = [&] { return total(session.world.log(), "all_reduce").calls; };
   train::GradientSums sums(config, session.model, session.store, session.groups);
   const at::Tensor tokens_BT = at::arange(12, at::kLong).view({2, 6});
-  nn::SequenceInfo sequences;
+  const nn::SequenceInfo sequences{{0, 1}, {false, false}};
   const nn::ModelOutput output = session.model->forward(tokens_BT, sequences, /*dropping=*/false);
   sums.begin_last_pass(0);
   const int64_t before = sums_begun();
