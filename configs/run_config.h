@@ -45,7 +45,8 @@ struct ParallelConfig {
   std::vector<int64_t> stage_layers{};  ///< of each slice; none: balanced
   int64_t zero = 0;
   int64_t ranks_per_node = 0;    ///< 0: rows go straight to the ranks of their experts
-  double bucket_mib = 25;        ///< gradients summed at a time, during backward; 0: after it
+  bool overlap = true;           ///< communication beside calculation
+  double bucket_mib = 25;        ///< gradients summed at a time, with overlap
   std::string backend = "auto";  ///< auto | local | mpi
 
   bool operator==(const ParallelConfig&) const = default;

@@ -74,10 +74,13 @@ Section parallel_section() {
       row("zero", &ParallelConfig::zero, integer(between(0, 1)),
           {.meaning = "1: ranks with equal parameters share the optimizer's state (ZeRO-1)",
            .why = "when masters and moments, 8 or 12 bytes a parameter, do not fit each rank"}),
-      row("bucket_mib", &ParallelConfig::bucket_mib, number(number_at_least(0)),
-          {.meaning =
-               "gradients that are summed over ranks at a time, while the last backward pass "
-               "goes on; 0: all after it",
+      row("overlap", &ParallelConfig::overlap, boolean(),
+          {.meaning = "false: rows are waited for at once, not beside the shared experts, and "
+                      "gradients are summed after the backward pass, not during it",
+           .why = "to see what it is worth; `bench overlap` measures both in one run"}),
+      row("bucket_mib", &ParallelConfig::bucket_mib, number(number_above(0)),
+          {.meaning = "gradients that are summed over ranks at a time while the last backward pass "
+                      "goes on",
            .unit = "MiB",
            .why = "small ones begin early, large ones use the links better"}),
       row("ranks_per_node", &ParallelConfig::ranks_per_node, integer(at_least(0)),

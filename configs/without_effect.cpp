@@ -69,6 +69,11 @@ void parallel_keys(const ParallelConfig& parallel, std::vector<std::string>& out
         .key("parallel.ranks_per_node", parallel.ranks_per_node, standard.ranks_per_node)
         .append_to(out);
   }
+  if (!parallel.overlap) {
+    Unread("parallel.overlap: false")
+        .key("parallel.bucket_mib", parallel.bucket_mib, standard.bucket_mib)
+        .append_to(out);
+  }
   if (parallel.pipeline > 1) return;
   Unread("parallel.pipeline: 1")
       .key("parallel.schedule", parallel.schedule, standard.schedule)

@@ -72,6 +72,8 @@ class ModelImpl final : public torch::nn::Module {
     return config_.n_routed_experts / context_.ep.size();
   }
   [[nodiscard]] int64_t expert_rank() const { return context_.ep.rank(); }
+  /// Whether rows travel while the shared experts are computed, which is how a model begins.
+  void overlap_dispatch(bool on) { context_.overlap = on; }
   /// Puts adapters beside the matrices that the plan names; of a stack of experts beside all or
   /// none. Before a ParameterStore takes the parameters over. Matrices that take none (embeddings,
   /// router) are passed over; throws c10::Error where a stack is named in part.

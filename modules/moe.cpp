@@ -37,8 +37,10 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
       earlier == nullptr ? decide(u_NM, sequences, dropping) : follow(u_NM, sequences, *earlier);
   const parallel::RouteDispatcher dispatcher(route, context_.ep);
   const parallel::InFlight flight = dispatcher.start(u_NM, routing.weights_NK);
+  parallel::Dispatched arrived;
+  if (!context_.overlap) arrived = dispatcher.arrive(flight);
   const at::Tensor shared_NM = shared_experts_ ? shared_experts_->forward(u_NM) : at::Tensor();
-  const parallel::Dispatched arrived = dispatcher.arrive(flight);
+  if (context_.overlap) arrived = dispatcher.arrive(flight);
   const at::Tensor expert_RM = experts_(arrived, route->expert_offsets());
   at::Tensor y_NM = dispatcher.combine(expert_RM, /*for_graph=*/earlier != nullptr);
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)

@@ -18,6 +18,7 @@ struct MoeContext {
   parallel::ExpertGroup ep;
   TokenDropper dropper;
   Recompute recompute{};
+  bool overlap = true;  ///< shared experts are computed while rows travel
 };
 
 struct MoeOutput {

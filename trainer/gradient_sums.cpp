@@ -23,7 +23,7 @@ class Added {
 };
 
 bool in_buckets(const config::RunConfig& config, const parallel::ProcessGroups& groups) {
-  return config.parallel.bucket_mib > 0 && groups.data->size() > 1;
+  return config.parallel.overlap && groups.data->size() > 1;
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace dsmoe::train {
 
 /// Sums a step's gradients over the ranks that hold the same parameters, bucket by bucket while the
-/// backward passes of the last micro-batch go on; parallel.bucket_mib 0: all after them. Where
+/// backward passes of the last micro-batch go on; without parallel.overlap all after them. Where
 /// ranks share the optimizer's state, each bucket's sum goes to the owners of its numbers. One for
 /// each step; the model tells it how far a pass is.
 class GradientSums {

@@ -45,6 +45,7 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
             nn::slices_of_stage(run, topology.stage()), nn::recompute_of(run.run.recompute)),
       store(adapted(model, run), compute_dtype(run.run.precision), rate,
             state_sharing(run, topology)) {
+  model->overlap_dispatch(run.parallel.overlap);
   at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_cores)));
 }
 

@@ -21,8 +21,9 @@ std::string describe(const config::RunConfig& config) {
 /// Weights after two steps, with buckets and without.
 void compare_steps(Checks& checks, config::RunConfig config, parallel::Communicator& world) {
   const TinyBatches batches{.sequences = 5, .padded = true};
-  config.parallel.bucket_mib = 0;
+  config.parallel.overlap = false;
   TinyRun after(config, batches, world);
+  config.parallel.overlap = true;
   config.parallel.bucket_mib = kSmall;
   TinyRun during(config, batches, world);
   for (const int64_t first : {0, 5}) {
