@@ -4,7 +4,7 @@ import re
 import shutil
 import unittest
 
-from support import CliTest, exact, files_below, step_directory
+from support import CliTest, exact, files_below, metrics, step_directory
 
 STEPS = 6
 EVERY = ["checkpoint.every=2", "checkpoint.keep=9", "schedule.kind=constant"]
@@ -60,12 +60,25 @@ class BackgroundSaveTest(CliTest):
             waited[background] = sorted(float(ms) / 1000 if ms else float(whole) for whole, ms in times[1:4])[1]
         self.assertLess(waited["true"], 0.1 * waited["false"], waited)
 
+    def test_what_is_being_written_outlives_a_run_that_gives_up(self):
+        for ranks in (0, 2):
+            with self.subTest(ranks=ranks):
+                config = self.write_config(model=WIDE, optimizer={"lr": 1e200, "clip_norm": 0, "max_skipped": 3},
+                                           schedule={"steps": 20, "warmup_steps": 0})
+                failed = self.dsmoe("train", config, "run.resume=never", "checkpoint.every=1", "checkpoint.keep=30",
+                                    "checkpoint.background=true", ranks=ranks)
+                self.assertEqual(failed.code, 2, failed)
+                run = self.folder / "runs" / "tiny"
+                steps = len(metrics(run))
+                saved = sorted(path.name for path in (run / "checkpoints").iterdir() if path.is_dir())
+                self.assertEqual(saved, [step_directory(run, step).name for step in range(1, steps)])
+                shutil.rmtree(run)
+
     def test_what_fails_ends_the_run_after_the_next_step(self):
-        # A file where a directory must be: the staging directory's model/ cannot be made.
         run = self.train("run", "schedule.steps=2", "checkpoint.every=1", "checkpoint.background=true")
         size = sum(path.stat().st_size for path in step_directory(run, 2).rglob("*") if path.is_file())
         shutil.rmtree(run)
-        # RLIMIT_FSIZE leaves room for everything but the optimizer's file.
+        # A limit on files' sizes leaves room for everything but the optimizer's file.
         limit = max(1, size // 4 // 1024)
         failed = self.dsmoe("train", self.write_config(), "run.name=run", "schedule.steps=50", "checkpoint.every=2",
                             "checkpoint.background=true", "eval.every=0", "log.tensorboard=false",

@@ -1,4 +1,4 @@
-"""bench network: what it tells of ranks, links and collectives; and where ranks run."""
+"""bench network and overlap: what they tell of ranks, links and collectives; and where ranks run."""
 import re
 import unittest
 
@@ -25,10 +25,20 @@ class NetworkTest(CliTest):
         self.assertRegex(text, r"ranks 0-1 +\S+, cores [0-9,-]+, \d+ threads? each")
         self.assertRegex(text, r"to rank 1 +[0-9.]+ us, [0-9.]+ .iB/s")
 
+    def test_what_overlap_is_worth_is_measured_in_one_run(self):
+        config = self.write_config("overlap.yaml", parallel={"bucket_mib": 0.001}, run={"precision": "fp32"})
+        result = self.succeed("bench", "overlap", config, "--steps", 2, "--json", "parallel.expert=2", ranks=4).json()
+        for kind in ("without", "with"):
+            for key in ("step", "gradient_sums", "row_exchanges"):
+                self.assertGreater(result[kind][key], 0, result)
+        text = str(self.succeed("bench", "overlap", config, "--steps", 1, ranks=2))
+        self.assertRegex(text, r"held up by sums of gradients +[0-9.]+ ms, with overlap [0-9.]+ ms, [0-9.]+ times")
+
     def test_what_it_cannot_use_is_refused(self):
         for arguments, ranks, expected in ((["network"], 0, "nobody to talk to"),
                                            (["network", "x.yaml"], 2, "x.yaml says nothing of a network"),
                                            (["network", "--context", "64"], 2, "--context says nothing"),
+                                           (["overlap", self.write_config()], 0, "nobody to talk to"),
                                            (["step"], 0, "no configuration")):
             with self.subTest(arguments):
                 failed = self.dsmoe("bench", *arguments, ranks=ranks)

@@ -7,6 +7,7 @@
 #include "trainer/agreement.h"
 #include "trainer/command.h"
 #include "trainer/commands/network_report.h"
+#include "trainer/commands/overlap_report.h"
 #include "trainer/decode_bench.h"
 #include "trainer/human.h"
 #include "trainer/memory_usage.h"
@@ -32,6 +33,7 @@ struct BenchCommand final : Command {
   int run_step(const config::RunConfig& config, CommandContext& context);
   int run_decode(const config::RunConfig& config, CommandContext& context);
   int run_network(CommandContext& context);
+  int run_overlap(const config::RunConfig& config, CommandContext& context);
   /// Options that would say nothing.
   void check_options(const CommandContext& context) const;
 };
@@ -100,13 +102,14 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
 
 Verb BenchCommand::verb() {
   return {"bench",
-          "time training steps against at::matmul, decoding against its cache, or the network",
+          "time training steps against at::matmul, decoding against its cache, the network, or "
+          "what communication beside calculation is worth",
           {{"what",
             &what,
-            "step, decode or network",
+            "step, decode, network or overlap",
             /*required=*/true,
             Range::kAny,
-            {"step", "decode", "network"}},
+            {"step", "decode", "network", "overlap"}},
            {"config", &config_path, "YAML file; not for network"},
            {"overrides", &overrides, "key=value ..."},
            {"--steps", &steps, "timed steps, tokens or exchanges", /*required=*/false,
@@ -156,27 +159,39 @@ int BenchCommand::run_network(CommandContext& context) {
   return 0;
 }
 
+int BenchCommand::run_overlap(const config::RunConfig& config, CommandContext& context) {
+  const OverlapResult result = bench_overlap(config, steps, context);
+  if (!context.first()) return 0;
+  if (json) {
+    std::fputs((overlap_json(result).dump(2) + "\n").c_str(), stdout);
+  } else {
+    context.console.info(overlap_text(result));
+  }
+  return 0;
+}
+
 void BenchCommand::check_options(const CommandContext& context) const {
   if (what != "decode" && !contexts.empty()) {
     throw ConfigError("--context says nothing of bench " + what + "\nhint: it is for bench decode");
   }
-  if (what != "network") {
-    if (!config_path.empty()) return;
+  if (what != "network" && config_path.empty()) {
     throw ConfigError("bench " + what + ": no configuration\nhint: name a YAML file");
   }
-  if (!config_path.empty()) {
+  if (what == "network" && !config_path.empty()) {
     throw ConfigError("bench network: " + config_path +
                       " says nothing of a network\nhint: leave it out");
   }
-  if (context.world.size() > 1) return;
-  throw ConfigError(
-      "bench network: 1 rank has nobody to talk to\nhint: start it with mpirun -np N");
+  const bool talks = what == "network" || what == "overlap";
+  if (!talks || context.world.size() > 1) return;
+  throw ConfigError("bench " + what +
+                    ": 1 rank has nobody to talk to\nhint: start it with mpirun -np N");
 }
 
 int BenchCommand::run(CommandContext& context) {
   agree(context.world, [&] { check_options(context); });
   if (what == "network") return run_network(context);
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
+  if (what == "overlap") return run_overlap(config, context);
   return what == "decode" ? run_decode(config, context) : run_step(config, context);
 }
 
