@@ -27,6 +27,7 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
       {"memory", memory_json(estimate_largest_memory(config, topology))},
       {"communication",
        {{"row_bytes_per_step", estimate_row_bytes(config, topology)},
+        {"node_row_bytes_per_step", estimate_node_row_bytes(config, topology)},
         {"pipeline_bytes_per_step", pipeline_bytes(config, topology)}}},
       {"config", config::dump(config)}};
   std::fputs((json.dump(2) + "\n").c_str(), stdout);

@@ -194,11 +194,34 @@ void machine_section(Table& table, const config::RunConfig& c, const parallel::T
                                    bytes(memory.optimizer) + " + activations " +
                                    bytes(memory.activations) + " + data " + bytes(memory.data) +
                                    " + program " + bytes(memory.program));
-  table.row("rows per step",
-            "at most " + bytes(estimate_row_bytes(c, t)) + " between experts' ranks");
+  table.row(
+      "rows per step",
+      "at most " + bytes(estimate_row_bytes(c, t)) + " between experts' ranks" +
+          (t.ranks_per_node > 0 ? ", " + bytes(estimate_node_row_bytes(c, t)) + " between nodes"
+                                : ""));
   if (t.stages > 1) {
     table.row("pipeline per step", bytes(pipeline_bytes(c, t)) + " between stages");
   }
+}
+
+/// Of `parts` of the expert group, those other than its own that a token may visit.
+int64_t most_visits(const config::ModelConfig& model, int64_t parts) {
+  if (model.num_moe_layers() == 0) return 0;
+  return std::min({parts - 1, model.topk_group * std::max<int64_t>(1, parts / model.n_group),
+                   model.num_experts_per_tok});
+}
+
+int64_t nodes_visited(const config::RunConfig& config, const parallel::Topology& topology) {
+  if (topology.ranks_per_node == 0 || topology.ranks_per_node >= topology.expert_size) return 0;
+  return most_visits(config.model, topology.expert_size / topology.ranks_per_node);
+}
+
+/// Of one row a token in each layer, there and back in both directions.
+int64_t bytes_of_rows(const config::RunConfig& config) {
+  constexpr int64_t kCrossings = 4;
+  return kCrossings * config.model.num_moe_layers() * config.batch.sequences *
+         config.data.sequence_length * config.model.hidden_size *
+         widths_of(config.run.precision).compute;
 }
 
 }  // namespace
@@ -212,14 +235,15 @@ int64_t pipeline_bytes(const config::RunConfig& config, const parallel::Topology
 }
 
 int64_t estimate_row_bytes(const config::RunConfig& config, const parallel::Topology& topology) {
-  constexpr int64_t kCrossings = 4;
-  const int64_t visits = std::min(
-      {topology.expert_size - 1,
-       config.model.topk_group * std::max<int64_t>(1, topology.expert_size / config.model.n_group),
-       config.model.num_experts_per_tok});
-  return kCrossings * config.model.num_moe_layers() * config.batch.sequences *
-         config.data.sequence_length * visits * config.model.hidden_size *
-         widths_of(config.run.precision).compute;
+  // A row that fans out inside of a node has crossed to it before.
+  const int64_t hops = most_visits(config.model, topology.expert_size) +
+                       (topology.experts_span_nodes() ? nodes_visited(config, topology) : 0);
+  return hops * bytes_of_rows(config);
+}
+
+int64_t estimate_node_row_bytes(const config::RunConfig& config,
+                                const parallel::Topology& topology) {
+  return nodes_visited(config, topology) * bytes_of_rows(config);
 }
 
 std::string run_summary(const config::RunConfig& config, const parallel::Topology& topology,

@@ -13,6 +13,10 @@ namespace dsmoe::train {
 [[nodiscard]] int64_t estimate_row_bytes(const config::RunConfig& config,
                                          const parallel::Topology& topology);
 
+/// Of these, the bytes between nodes; of ranks that are nodes of their own, all.
+[[nodiscard]] int64_t estimate_node_row_bytes(const config::RunConfig& config,
+                                              const parallel::Topology& topology);
+
 /// Bytes that the stages of a pipeline send each other in one step: hidden rows and their
 /// gradients.
 [[nodiscard]] int64_t pipeline_bytes(const config::RunConfig& config,

@@ -77,6 +77,7 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
           {"memory", memory_json(estimate_largest_memory(config, topology))},
           {"communication",
            {{"row_bytes_per_step", estimate_row_bytes(config, topology)},
+            {"node_row_bytes_per_step", estimate_node_row_bytes(config, topology)},
             {"naive_bytes_per_token", traffic.naive * row},
             {"deduplicated_bytes_per_token", traffic.deduplicated * row},
             {"device_limited_bytes_per_token", traffic.device_limited * row}}},
