@@ -34,4 +34,9 @@ class Checks final {
   Failures failures_;
 };
 
+/// Adds `more` behind `failures`.
+inline void append(Failures& failures, const Failures& more) {
+  failures.insert(failures.end(), more.begin(), more.end());
+}
+
 }  // namespace dsmoe::test

@@ -56,8 +56,7 @@ Failures pools_of_several_sequences(parallel::Communicator& world) {
   config.drop.protected_fraction = 0.3;
   Failures failures = compare_layouts(world, config, {}, kExact);
   config.batch.pool = 2;
-  const Failures more = compare_layouts(world, config, {}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_layouts(world, config, {}, kExact));
   return failures;
 }
 
@@ -73,9 +72,8 @@ Failures packed_documents(parallel::Communicator& world) {
   config::RunConfig config = tiny_run();
   config.batch.pool = 2;
   Failures failures = compare_layouts(world, config, {.documents = true}, kExact);
-  const Failures more = compare_layouts(
-      world, tiny_run(), {.sequences = 5, .padded = true, .documents = true}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_layouts(world, tiny_run(),
+                                   {.sequences = 5, .padded = true, .documents = true}, kExact));
   return failures;
 }
 
@@ -95,8 +93,7 @@ Failures dropping_by_experts(parallel::Communicator& world) {
   config.drop.kind = config::DropKind::kExpert;
   Failures failures = compare_layouts(world, config, {}, kExact);
   config.drop.by = config::DropOrder::kPosition;
-  const Failures more = compare_layouts(world, config, {.padded = true}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_layouts(world, config, {.padded = true}, kExact));
   return failures;
 }
 
@@ -112,8 +109,7 @@ Failures wider_scopes(parallel::Communicator& world) {
   config.balance.scope = config::BalanceScope::kGlobalBatch;
   config.balance.count = config::BalanceCount::kAfterDrop;
   for (const TinyBatches& batches : {TinyBatches{}, TinyBatches{.sequences = 5, .padded = true}}) {
-    const Failures more = compare_layouts(world, config, batches, kExact);
-    failures.insert(failures.end(), more.begin(), more.end());
+    append(failures, compare_layouts(world, config, batches, kExact));
   }
   return failures;
 }
@@ -134,8 +130,7 @@ Failures varied_routers(parallel::Communicator& world) {
   config.router.jitter = 0.3;
   Failures failures = compare_layouts(world, config, {.sequences = 5, .padded = true}, kExact);
   config.router.force_balance = true;
-  const Failures more = compare_layouts(world, config, {}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_layouts(world, config, {}, kExact));
   return failures;
 }
 
@@ -179,10 +174,8 @@ Failures frozen_weights(parallel::Communicator& world) {
   compare_to_full(checks, gradients_alone(few_experts(), {}));
   config::RunConfig config = tiny_run();
   config.finetune.freeze = {"routed_experts", "router", "model.layers.[01].*"};
-  for (const Failures& more :
-       {checks.failures(), compare_layouts(world, config, {.padded = true}, kExact)}) {
-    failures.insert(failures.end(), more.begin(), more.end());
-  }
+  append(failures, checks.failures());
+  append(failures, compare_layouts(world, config, {.padded = true}, kExact));
   return failures;
 }
 
@@ -197,8 +190,7 @@ Failures one_class_of_weights(parallel::Communicator& world) {
     for (const std::string& other : classes) {
       if (other != trained) config.finetune.freeze.push_back(other);
     }
-    const Failures more = compare_layouts(world, config, {.sequences = 2, .padded = true}, kExact);
-    failures.insert(failures.end(), more.begin(), more.end());
+    append(failures, compare_layouts(world, config, {.sequences = 2, .padded = true}, kExact));
   }
   return failures;
 }
@@ -220,8 +212,7 @@ Failures low_rank_adapters(parallel::Communicator& world) {
   config.finetune.lora.rank = 2;
   Failures failures = compare_layouts(world, config, {.padded = true}, kExact);
   config.finetune.lora.target = {"routed_experts"};
-  const Failures more = compare_layouts(world, config, {.starved = true}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_layouts(world, config, {.starved = true}, kExact));
   return failures;
 }
 

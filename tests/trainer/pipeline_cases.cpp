@@ -70,9 +70,8 @@ Failures any_schedule(parallel::Communicator& world) {
 
 Failures ragged_and_padded(parallel::Communicator& world) {
   Failures failures = compare_pipelines(world, deep_run(), {.sequences = 5}, kExact);
-  const Failures more = compare_pipelines(
-      world, deep_run(), {.sequences = 3, .padded = true, .documents = true}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_pipelines(world, deep_run(),
+                                     {.sequences = 3, .padded = true, .documents = true}, kExact));
   return failures;
 }
 
@@ -108,8 +107,7 @@ Failures stages_without_experts(parallel::Communicator& world) {
   config.model.first_k_dense_replace = 2;
   Failures failures = compare_pipelines(world, config, {}, kExact);
   config.balance.expert = config.balance.device = config.balance.communication = 0;
-  const Failures more = compare_pipelines(world, config, {}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_pipelines(world, config, {}, kExact));
   return failures;
 }
 
@@ -121,8 +119,7 @@ Failures frozen_stages(parallel::Communicator& world) {
   config = deep_run();
   config.finetune.method = config::FinetuneMethod::kLora;
   config.finetune.lora.rank = 2;
-  const Failures more = compare_pipelines(world, config, {.padded = true}, kExact);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_pipelines(world, config, {.padded = true}, kExact));
   return failures;
 }
 

@@ -28,6 +28,11 @@ void compare_bits(Checks& checks, const TinyGradients& again, const TinyGradient
   checks.equal(again.report.traffic.bytes,
                again.report.traffic.bytes_bound + again.report.traffic.metadata_bytes,
                what + "bytes are the bound and the metadata");
+  for (size_t i = 0; i < kept.report.layers.size(); ++i) {
+    const auto &a = again.report.layers[i].interference, &b = kept.report.layers[i].interference;
+    checks.that(a.has_value() == b.has_value(), what + "interference is there");
+    if (a && b) checks.that(a->ratio == b->ratio && a->cosine == b->cosine, what + "interference");
+  }
   for (const auto& [name, gradient] : kept.gradients) {
     checks.that(again.gradients.at(name).equal(gradient), what + "gradient of " + name);
   }
@@ -59,8 +64,7 @@ Failures same_bits(parallel::Communicator& world) {
        {config::Precision::kFp64, config::Precision::kFp32, config::Precision::kBf16}) {
     config::RunConfig config = tiny_run();
     config.run.precision = precision;
-    const Failures more = compare_modes(world, config, {.sequences = 5, .padded = true});
-    failures.insert(failures.end(), more.begin(), more.end());
+    append(failures, compare_modes(world, config, {.sequences = 5, .padded = true}));
   }
   return failures;
 }
@@ -86,12 +90,10 @@ Failures same_with_frozen_weights(parallel::Communicator& world) {
   config.finetune.lora.rank = 2;
   config.finetune.lora.dropout = 0.3;
   config.finetune.lora.target = {"attention", "head"};
-  const Failures more = compare_modes(world, config, {.padded = true});
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_modes(world, config, {.padded = true}));
   config.finetune.lora.dropout = 0;
   config.finetune.lora.target = config::LoraConfig{}.target;
-  const Failures all = compare_modes(world, config, {});
-  failures.insert(failures.end(), all.begin(), all.end());
+  append(failures, compare_modes(world, config, {}));
   return failures;
 }
 

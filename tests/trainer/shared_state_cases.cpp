@@ -70,8 +70,7 @@ Failures same_steps(parallel::Communicator& world) {
   config::RunConfig config = tiny_run();
   Failures failures = compare_steps(world, config, 1e-12);
   config.optimizer.clip_norm = 0;
-  const Failures more = compare_steps(world, config, 1e-12);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_steps(world, config, 1e-12));
   return failures;
 }
 
@@ -81,8 +80,7 @@ Failures same_steps_in_low_precision(parallel::Communicator& world) {
   config.run.precision = config::Precision::kFp32;
   Failures failures = compare_steps(world, config, 1e-4);
   config.run.precision = config::Precision::kBf16;
-  const Failures more = compare_steps(world, config, 2e-2);
-  failures.insert(failures.end(), more.begin(), more.end());
+  append(failures, compare_steps(world, config, 2e-2));
   return failures;
 }
 
