@@ -23,8 +23,8 @@ class Work {
 
 /// One member of a group of ranks. All calls but send and receive are collective over the group:
 /// every rank makes the same calls in the same order, also with zero rows. Tensors are contiguous
-/// and on the group's device. Throws CommError with operation, group, rank and size; c10::Error on
-/// wrong shapes.
+/// and where the group serves them. Throws CommError with operation, group, rank and size;
+/// c10::Error on wrong shapes.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -32,6 +32,8 @@ class Communicator {
   [[nodiscard]] virtual int64_t size() const = 0;
   /// The group's name in messages and counters: "world", "ep", "expert_replicas".
   [[nodiscard]] virtual const std::string& name() const = 0;
+  /// Whether the group moves tensors that lie where this one does.
+  [[nodiscard]] virtual bool serves(const at::Tensor& tensor) const { return tensor.is_cpu(); }
 
   /// Rows (dim 0) input_split_sizes[r] of `input`, in rank order, go to rank r;
   /// output_split_sizes[r] rows of `output` come from rank r. Any dtype; counts are rows, so only

@@ -14,8 +14,8 @@ std::string where(const Communicator& group, const char* operation) {
 void check_plain(const Communicator& group, const char* operation, const char* role,
                  const at::Tensor& tensor) {
   TORCH_CHECK(tensor.defined(), where(group, operation), role, " is undefined");
-  TORCH_CHECK(tensor.device().is_cpu(), where(group, operation), role, " is on ", tensor.device(),
-              ", the group is on the CPU");
+  TORCH_CHECK(group.serves(tensor), where(group, operation), role, " is on ", tensor.device(),
+              ", which the group does not serve");
   TORCH_CHECK(tensor.is_contiguous(), where(group, operation), role, " of shape ", tensor.sizes(),
               " and strides ", tensor.strides(), " is not contiguous");
 }
@@ -24,6 +24,8 @@ void check_rows(const Communicator& group, const char* operation, const at::Tens
                 const at::Tensor& input) {
   check_plain(group, operation, "output", output);
   check_plain(group, operation, "input", input);
+  TORCH_CHECK(output.device() == input.device(), where(group, operation), "output is on ",
+              output.device(), ", input on ", input.device());
   TORCH_CHECK(output.scalar_type() == input.scalar_type(), where(group, operation), "output is ",
               output.scalar_type(), ", input is ", input.scalar_type());
   TORCH_CHECK(output.dim() >= 1 && input.dim() >= 1, where(group, operation),

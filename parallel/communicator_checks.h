@@ -10,7 +10,7 @@
 
 namespace dsmoe::parallel {
 
-/// What every communicator on the CPU asks of its arguments. All throw c10::Error naming the
+/// What every communicator asks of its arguments. All throw c10::Error naming the
 /// operation, the group and the shapes; they look at this rank's arguments only.
 
 /// Equal dtype and row shape, contiguous, splits of group.size() counts that add up to the rows.

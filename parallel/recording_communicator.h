@@ -49,6 +49,9 @@ class RecordingCommunicator final : public Communicator {
   [[nodiscard]] int64_t rank() const override { return inner_.rank(); }
   [[nodiscard]] int64_t size() const override { return inner_.size(); }
   [[nodiscard]] const std::string& name() const override { return inner_.name(); }
+  [[nodiscard]] bool serves(const at::Tensor& tensor) const override {
+    return inner_.serves(tensor);
+  }
   std::unique_ptr<Work> all_to_all_async(at::Tensor& output, const at::Tensor& input,
                                          c10::IntArrayRef output_split_sizes,
                                          c10::IntArrayRef input_split_sizes) override;
