@@ -1,3 +1,4 @@
+#include "configs/cluster_fields.h"
 #include "configs/dump.h"
 #include "configs/fields.h"
 #include "configs/published_keys.h"
@@ -62,6 +63,11 @@ void help_rows(const std::vector<RowInfo>& rows, const std::string& prefix, std:
   }
 }
 
+constexpr const char* kTableHead =
+    "| key | symbol, unit | default | type, range | meaning |\n|---|---|---|---|---|\n";
+constexpr const char* kClusterTitle =
+    "a file of configs/clusters/, for dsmoe inspect --cluster; dsmoe bench cluster writes one.";
+
 std::string published_markdown(KeyKind kind) {
   std::string out;
   for (const PublishedKey& key : published_keys()) {
@@ -82,6 +88,8 @@ std::string help_text() {
     help_rows(infos_of(section), section.name + ".", out);
     out += "\n";
   }
+  out += std::string("# cluster file: ") + kClusterTitle + "\n";
+  help_rows(infos(cluster_rows()), "", out);
   return out;
 }
 
@@ -89,10 +97,13 @@ std::string reference_markdown() {
   std::string out;
   for (const Section& section : sections()) {
     out += "### " + section.name + "\n" + section.title + "\n\n";
-    out += "| key | symbol, unit | default | type, range | meaning |\n|---|---|---|---|---|\n";
+    out += kTableHead;
     markdown_rows(infos_of(section), section.name + ".", out);
     out += "\n";
   }
+  out += std::string("### Cluster files\nNot of a run: ") + kClusterTitle + "\n\n" + kTableHead;
+  markdown_rows(infos(cluster_rows()), "", out);
+  out += "\n";
   out +=
       "### Other keys of a published config.json\nChecked, since only one value is implemented: ";
   out += published_markdown(KeyKind::kChecked) + ".\n\nWithout effect, answered with a notice: " +

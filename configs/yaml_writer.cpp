@@ -81,8 +81,12 @@ std::string flow_text(const Node& node) {
 std::string block_text(const Node& root) {
   std::string out;
   for (size_t i = 0; i < root.items.size(); ++i) {
-    out += root.keys[i] + ":\n";
     const Node& section = root.items[i];
+    if (section.is_scalar()) {
+      out += root.keys[i] + ": " + flow_text(section) + "\n";
+      continue;
+    }
+    out += root.keys[i] + ":\n";
     for (size_t j = 0; j < section.items.size(); ++j) {
       out += "  " + section.keys[j] + ": " + flow_text(section.items[j]) + "\n";
     }

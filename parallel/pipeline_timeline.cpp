@@ -27,9 +27,9 @@ struct Queue {
 
 class Simulation {
  public:
-  Simulation(ScheduleKind kind, const PipelineShape& shape, const PassCosts& costs,
-             int64_t capacity)
-      : shape_(shape), costs_(costs), capacity_(static_cast<size_t>(capacity)) {
+  Simulation(ScheduleKind kind, const PipelineShape& shape, const std::vector<PassCosts>& costs,
+             double message, int64_t capacity)
+      : shape_(shape), costs_(costs), message_(message), capacity_(static_cast<size_t>(capacity)) {
     const auto stages = static_cast<size_t>(shape.stages);
     for (int64_t s = 0; s < shape.stages; ++s) lists_.push_back(pipeline_schedule(kind, s, shape));
     free_at_.resize(stages);
@@ -58,12 +58,13 @@ class Simulation {
 
   [[nodiscard]] int64_t slices() const { return shape_.stages * shape_.chunks; }
 
-  [[nodiscard]] double cost(Pass pass) const {
-    const double whole = pass == Pass::kForward         ? costs_.forward
-                         : pass == Pass::kInputGradient ? costs_.input_gradient
+  [[nodiscard]] double cost(Pass pass, size_t stage) const {
+    const PassCosts& costs = costs_[stage];
+    const double whole = pass == Pass::kForward         ? costs.forward
+                         : pass == Pass::kInputGradient ? costs.input_gradient
                          : pass == Pass::kWeightGradient
-                             ? costs_.weight_gradient
-                             : costs_.input_gradient + costs_.weight_gradient;
+                             ? costs.weight_gradient
+                             : costs.input_gradient + costs.weight_gradient;
     return whole / static_cast<double>(shape_.chunks);
   }
 
@@ -98,7 +99,7 @@ class Simulation {
       if (!arrived) return false;
       begin = *arrived;
     }
-    free_at_[s] = begin + cost(action.pass);
+    free_at_[s] = begin + cost(action.pass, s);
     timeline_.stages[s].push_back({action, begin, free_at_[s]});
     ++next_[s];
     if (const auto to = target(action, slice)) {
@@ -115,7 +116,7 @@ class Simulation {
     if (queue.sent[n] != message) {
       throw std::logic_error("a pipeline's stages send and take up in different orders");
     }
-    queue.taken_at.push_back(std::max(ready, queue.sent_at[n]));
+    queue.taken_at.push_back(std::max(ready, queue.sent_at[n] + message_));
     return queue.taken_at.back();
   }
 
@@ -142,7 +143,8 @@ class Simulation {
   }
 
   PipelineShape shape_;
-  PassCosts costs_;
+  std::vector<PassCosts> costs_;
+  double message_;
   size_t capacity_;
   std::vector<std::vector<PipelineAction>> lists_;
   std::vector<double> free_at_;
@@ -179,7 +181,14 @@ int64_t PipelineTimeline::live_activations(int64_t stage) const {
 
 PipelineTimeline simulate(ScheduleKind kind, const PipelineShape& shape, const PassCosts& costs,
                           int64_t capacity) {
-  return Simulation(kind, shape, costs, capacity).run();
+  return simulate_stages(kind, shape, std::vector(static_cast<size_t>(shape.stages), costs),
+                         /*message=*/0, capacity);
+}
+
+PipelineTimeline simulate_stages(ScheduleKind kind, const PipelineShape& shape,
+                                 const std::vector<PassCosts>& costs, double message,
+                                 int64_t capacity) {
+  return Simulation(kind, shape, costs, message, capacity).run();
 }
 
 }  // namespace dsmoe::parallel

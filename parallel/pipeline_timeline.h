@@ -34,4 +34,9 @@ struct PipelineTimeline {
 [[nodiscard]] PipelineTimeline simulate(ScheduleKind kind, const PipelineShape& shape,
                                         const PassCosts& costs, int64_t capacity = 1);
 
+/// The same with costs of each stage, and messages that are `message` under way.
+[[nodiscard]] PipelineTimeline simulate_stages(ScheduleKind kind, const PipelineShape& shape,
+                                               const std::vector<PassCosts>& costs, double message,
+                                               int64_t capacity = 1);
+
 }  // namespace dsmoe::parallel

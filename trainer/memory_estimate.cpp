@@ -5,11 +5,9 @@
 
 #include "modules/layer_slices.h"
 #include "modules/recompute.h"
-#include "modules/weight_class.h"
 #include "parallel/pipeline_schedule.h"
 #include "trainer/micro_batches.h"
 #include "trainer/shared_state.h"
-#include "trainer/trained_weights.h"
 
 namespace dsmoe::train {
 namespace {
@@ -75,44 +73,6 @@ int64_t corpus_bytes(const config::RunConfig& config) {
   return bytes;
 }
 
-/// Numbers that one rank holds and trains, the experts' as if they were spread evenly.
-struct HeldCount {
-  int64_t held = 0;
-  int64_t dense = 0;   ///< trained
-  int64_t expert = 0;  ///< trained
-};
-
-/// Whether a stage of these slices has a tensor of that name.
-bool has_tensor(const std::vector<nn::LayerSlice>& slices, const config::ModelConfig& model,
-                const std::string& name) {
-  const auto layer = nn::layer_of(name);
-  if (!layer) {
-    const bool embedding = nn::class_of(name) == nn::WeightClass::kEmbeddings;
-    return embedding ? slices.front().first() : slices.back().last(model);
-  }
-  return std::any_of(slices.begin(), slices.end(), [&](const nn::LayerSlice& slice) {
-    return slice.begin <= *layer && *layer < slice.end;
-  });
-}
-
-HeldCount held_here(const config::RunConfig& config, const parallel::Topology& topology,
-                    const std::vector<nn::LayerSlice>& slices) {
-  HeldCount count;
-  const nn::TrainingRate rate = training_rate(config);
-  int64_t experts_held = 0;
-  for (const nn::PublishedTensor& tensor : all_tensors(config)) {
-    if (nn::is_correction_bias(tensor.name) || !has_tensor(slices, config.model, tensor.name)) {
-      continue;
-    }
-    const bool expert = nn::is_routed_expert(tensor.name);
-    (expert ? experts_held : count.held) += tensor.numel();
-    if (rate(tensor.name) > 0) (expert ? count.expert : count.dense) += tensor.numel();
-  }
-  count.held += experts_held / topology.expert_size;
-  count.expert /= topology.expert_size;
-  return count;
-}
-
 /// Those whose masters and moments this rank has: the longest share.
 int64_t shared_out(const HeldCount& count, const nn::StateSharing& sharing) {
   return parallel::share_of(count.dense, sharing.dense).longest +
@@ -166,12 +126,17 @@ NumberWidths widths_of(config::Precision precision) {
 
 MemoryEstimate estimate_memory(const config::RunConfig& config,
                                const parallel::Topology& topology) {
+  return estimate_memory(config, topology, HeldWeights(config));
+}
+
+MemoryEstimate estimate_memory(const config::RunConfig& config, const parallel::Topology& topology,
+                               const HeldWeights& weights) {
   const auto slices = nn::slices_of_stage(config, topology.stage());
   const NumberWidths widths = widths_of(config.run.precision);
   constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
   constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
   MemoryEstimate memory;
-  const HeldCount count = held_here(config, topology, slices);
+  const HeldCount count = weights.of(slices, topology.expert_size);
   const int64_t owned = shared_out(count, state_sharing(config, topology));
   memory.weights = count.held * widths.compute;
   if (widths.compute != widths.master) memory.weights += owned * widths.master;
@@ -187,10 +152,15 @@ MemoryEstimate estimate_memory(const config::RunConfig& config,
 
 MemoryEstimate estimate_largest_memory(const config::RunConfig& config,
                                        parallel::Topology topology) {
+  return estimate_largest_memory(config, topology, HeldWeights(config));
+}
+
+MemoryEstimate estimate_largest_memory(const config::RunConfig& config, parallel::Topology topology,
+                                       const HeldWeights& weights) {
   MemoryEstimate largest;
   for (int64_t stage = 0; stage < topology.stages; ++stage) {
     topology.rank = stage * topology.data_size();
-    const MemoryEstimate memory = estimate_memory(config, topology);
+    const MemoryEstimate memory = estimate_memory(config, topology, weights);
     if (memory.total() > largest.total()) largest = memory;
   }
   return largest;

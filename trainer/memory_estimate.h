@@ -4,6 +4,7 @@
 
 #include "configs/run_config.h"
 #include "parallel/topology.h"
+#include "trainer/held_weights.h"
 
 namespace dsmoe::train {
 
@@ -30,8 +31,14 @@ struct MemoryEstimate {
 /// Of this rank.
 [[nodiscard]] MemoryEstimate estimate_memory(const config::RunConfig& config,
                                              const parallel::Topology& topology);
+[[nodiscard]] MemoryEstimate estimate_memory(const config::RunConfig& config,
+                                             const parallel::Topology& topology,
+                                             const HeldWeights& weights);
 /// Of the pipeline stage that needs most.
 [[nodiscard]] MemoryEstimate estimate_largest_memory(const config::RunConfig& config,
                                                      parallel::Topology topology);
+[[nodiscard]] MemoryEstimate estimate_largest_memory(const config::RunConfig& config,
+                                                     parallel::Topology topology,
+                                                     const HeldWeights& weights);
 
 }  // namespace dsmoe::train

@@ -1,5 +1,8 @@
 #include "trainer/step_bench.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "trainer/memory_estimate.h"
 #include "trainer/memory_usage.h"
 #include "trainer/random_batches.h"
@@ -27,6 +30,30 @@ StepTimes time_step(TrainContext& context, const MicroBatches& batches, int64_t 
   return times;
 }
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Ranks may have logged different operations, as the ends of a pipeline do.
+void sum_log(BenchResult& result, const parallel::TrafficLog& log, parallel::Communicator& world) {
+  for (const char* group : {"data", "ep", "ep_across", "ep_within", "expert_replicas",
+                            "pipeline_backward", "pipeline_forward"}) {
+    for (const char* operation :
+         {"all_gather", "all_reduce", "all_to_all", "reduce", "reduce_scatter", "send"}) {
+      const auto counts = log.find(group);
+      int64_t bytes = 0;
+      if (counts != log.end() && counts->second.count(operation) > 0) {
+        bytes = counts->second.at(operation).bytes;
+      }
+      at::Tensor sum = at::full({1}, bytes, at::kLong);
+      if (world.size() > 1) world.all_reduce(sum, parallel::ReduceOp::kSum);
+      if (sum.item<int64_t>() > 0) result.sent_bytes[group][operation] = sum.item<int64_t>();
+    }
+  }
+}
+
 }  // namespace
 
 BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandContext& context) {
@@ -38,11 +65,17 @@ BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandC
                      session.model,  session.store,    optimizer};
   const MicroBatches batches = random_batches(config, session.topology);
   BenchResult result;
+  std::vector<double> seconds;
   for (int64_t step = 1; step <= kWarmUp + steps; ++step) {
     const StepTimes times = time_step(train, batches, step);
+    if (step <= kWarmUp) continue;
     const bool better = result.best.total == 0 || times.total < result.best.total;
-    if (step > kWarmUp && better) result.best = times;
+    seconds.push_back(times.total);
+    if (better) result.best = times;
   }
+  const parallel::TrafficLog log = session.world.log();
+  sum_log(result, log, context.world);
+  result.median_seconds = median(seconds);
   result.peak_bytes = peak_resident_bytes();
   result.estimated_bytes = estimate_memory(config, session.topology).total();
   return result;

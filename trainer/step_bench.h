@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 
 #include "configs/run_config.h"
 #include "trainer/command.h"
@@ -17,7 +19,10 @@ struct StepTimes {
 };
 
 struct BenchResult {
-  StepTimes best;  ///< the step with the smallest total
+  StepTimes best;             ///< the step with the smallest total
+  double median_seconds = 0;  ///< of a step
+  /// Of the last step, summed over ranks: bytes by group, then by operation.
+  std::map<std::string, std::map<std::string, int64_t>> sent_bytes;
   int64_t peak_bytes = 0;
   int64_t estimated_bytes = 0;
 };

@@ -5,6 +5,8 @@
 #include "configs/errors.h"
 #include "modules/model_census.h"
 #include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
+#include "trainer/cluster_bench.h"
 #include "trainer/command.h"
 #include "trainer/commands/network_report.h"
 #include "trainer/commands/overlap_report.h"
@@ -28,12 +30,14 @@ struct BenchCommand final : Command {
   std::vector<std::string> overrides;
   int64_t steps = 5;
   std::vector<int64_t> contexts;
+  std::string output;
 
  private:
   int run_step(const config::RunConfig& config, CommandContext& context);
   int run_decode(const config::RunConfig& config, CommandContext& context);
   int run_network(CommandContext& context);
   int run_overlap(const config::RunConfig& config, CommandContext& context);
+  int run_cluster(const config::RunConfig& config, CommandContext& context);
   /// Options that would say nothing.
   void check_options(const CommandContext& context) const;
 };
@@ -80,7 +84,8 @@ void show_step(Table& table, const config::RunConfig& config, const StepTimes& b
 }
 
 nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vector<RoofPoint>& roof,
-                               const StepTimes& best, int64_t estimate) {
+                               const BenchResult& result) {
+  const StepTimes& best = result.best;
   const StepFlops flops = step_flops(config);
   nlohmann::ordered_json json;
   for (const RoofPoint& p : roof) {
@@ -88,6 +93,7 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
         {{"name", p.name}, {"m", p.m}, {"k", p.k}, {"n", p.n}, {"flops", p.flops_per_second}});
   }
   json["step"] = {{"seconds", best.total},
+                  {"median_seconds", result.median_seconds},
                   {"forward", best.forward},
                   {"backward", best.backward},
                   {"communication", best.communication},
@@ -96,24 +102,27 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
   json["flops"] = rate;
   json["share_of_roof"] = rate / roof[0].flops_per_second;
   json["peak_bytes"] = peak_resident_bytes();
-  json["estimated_bytes"] = estimate;
+  json["estimated_bytes"] = result.estimated_bytes;
+  json["sent_bytes"] = result.sent_bytes;
   return json;
 }
 
 Verb BenchCommand::verb() {
   return {"bench",
-          "time training steps against at::matmul, decoding against its cache, the network, or "
-          "what communication beside calculation is worth",
+          "time training steps against at::matmul, decoding against its cache, the network, "
+          "what communication beside calculation is worth; or writing down all that inspect "
+          "--cluster must know",
           {{"what",
             &what,
-            "step, decode, network or overlap",
+            "step, decode, network, overlap or cluster",
             /*required=*/true,
             Range::kAny,
-            {"step", "decode", "network", "overlap"}},
+            {"step", "decode", "network", "overlap", "cluster"}},
            {"config", &config_path, "YAML file; not for network"},
            {"overrides", &overrides, "key=value ..."},
            {"--steps", &steps, "timed steps, tokens or exchanges", /*required=*/false,
             Range::kPositive},
+           {"--output", &output, "cluster: the file to write"},
            {"--context", &contexts, "decode: tokens in the cache (default: 1024,8192,32768)"},
            json_argument(*this)}};
 }
@@ -170,7 +179,25 @@ int BenchCommand::run_overlap(const config::RunConfig& config, CommandContext& c
   return 0;
 }
 
+int BenchCommand::run_cluster(const config::RunConfig& config, CommandContext& context) {
+  const config::ClusterConfig cluster = bench_cluster(config, context);
+  agree(context.world, [&] {
+    const std::string text = "# Measured by dsmoe bench cluster " + config_path + " on " +
+                             std::to_string(context.world.size()) + " ranks.\n" +
+                             config::dump(cluster);
+    if (context.first()) write_file_atomically(output, text);
+  });
+  context.console.info("wrote " + output);
+  return 0;
+}
+
 void BenchCommand::check_options(const CommandContext& context) const {
+  if ((what == "cluster") == output.empty()) {
+    throw ConfigError(what == "cluster"
+                          ? "bench cluster: no file to write\nhint: give --output FILE.yaml"
+                          : "--output says nothing of bench " + what +
+                                "\nhint: it is for bench cluster");
+  }
   if (what != "decode" && !contexts.empty()) {
     throw ConfigError("--context says nothing of bench " + what + "\nhint: it is for bench decode");
   }
@@ -192,6 +219,7 @@ int BenchCommand::run(CommandContext& context) {
   if (what == "network") return run_network(context);
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   if (what == "overlap") return run_overlap(config, context);
+  if (what == "cluster") return run_cluster(config, context);
   return what == "decode" ? run_decode(config, context) : run_step(config, context);
 }
 
@@ -201,8 +229,7 @@ int BenchCommand::run_step(const config::RunConfig& config, CommandContext& cont
   for (RoofPoint& point : roof) measure(point, config.run.precision);
   if (!context.first()) return 0;
   if (json) {
-    std::fputs((to_json(config, roof, result.best, result.estimated_bytes).dump(2) + "\n").c_str(),
-               stdout);
+    std::fputs((to_json(config, roof, result).dump(2) + "\n").c_str(), stdout);
     return 0;
   }
   Table table;

@@ -9,6 +9,7 @@
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/command.h"
+#include "trainer/commands/inspect_plan.h"
 #include "trainer/commands/memory_json.h"
 #include "trainer/human.h"
 #include "trainer/inspect_schedule.h"
@@ -27,6 +28,7 @@ struct InspectCommand final : Command {
   std::string target;
   std::vector<std::string> overrides;
   ScheduleQuestion schedule;
+  PlanQuestion plan;
 };
 
 config::RunConfig configuration(const InspectCommand& command, CommandContext& context) {
@@ -114,12 +116,43 @@ int show_schedule(const InspectCommand& command, CommandContext& context) {
   return 0;
 }
 
+int show_plan(const InspectCommand& command, const config::RunConfig& config,
+              CommandContext& context) {
+  std::string text;
+  agree(context.world, [&] {
+    if (context.first()) text = inspect_plan(config, command.plan, command.json);
+  });
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
+
+void check_options(const InspectCommand& command) {
+  if (command.schedule != ScheduleQuestion{}) {
+    throw ConfigError(
+        "--stages, --micro-batches, --chunks and --svg are of a schedule, and none is asked for"
+        "\nhint: give --schedule KIND");
+  }
+  if (command.plan.cluster.empty() && command.plan != PlanQuestion{}) {
+    throw ConfigError(
+        "--nodes and --layouts are of a cluster, and none is named"
+        "\nhint: give --cluster FILE, such as configs/clusters/h800_16x8.yaml");
+  }
+  if (!command.target.empty()) return;
+  throw ConfigError(
+      "inspect: no target\nhint: give a YAML file, a model directory or --schedule KIND");
+}
+
 Verb InspectCommand::verb() {
   return {
       "inspect",
-      "parameters, FLOPs, cache and memory; or a pipeline schedule",
+      "parameters, FLOPs, cache and memory; a plan for a cluster; or a pipeline schedule",
       {{"target", &target, "YAML file or model directory"},
        {"overrides", &overrides, "key=value ..."},
+       {"--cluster", &plan.cluster, "plan for a machine: a file of configs/clusters/"},
+       {"--nodes", &plan.nodes, "of the cluster, instead of its file's", /*required=*/false,
+        Range::kPositive},
+       {"--layouts", &plan.layouts, "of the cluster's best that are shown", /*required=*/false,
+        Range::kPositive},
        {"--schedule", &schedule.kind, "draw a pipeline schedule: gpipe, 1f1b, zb_h1, interleaved"},
        {"--stages", &schedule.stages, "of the schedule", /*required=*/false, Range::kPositive},
        {"--micro-batches", &schedule.micro_batches, "of the schedule", /*required=*/false,
@@ -132,16 +165,9 @@ Verb InspectCommand::verb() {
 
 int InspectCommand::run(CommandContext& context) {
   if (!schedule.kind.empty()) return show_schedule(*this, context);
-  if (schedule != ScheduleQuestion{}) {
-    throw ConfigError(
-        "--stages, --micro-batches, --chunks and --svg are of a schedule, and none is asked for"
-        "\nhint: give --schedule KIND");
-  }
-  if (target.empty()) {
-    throw ConfigError(
-        "inspect: no target\nhint: give a YAML file, a model directory or --schedule KIND");
-  }
+  check_options(*this);
   const config::RunConfig config = configuration(*this, context);
+  if (!plan.cluster.empty()) return show_plan(*this, config, context);
   const auto topology = run_topology(config, context.world);
   if (!context.first()) return 0;
   const auto numbers = report(config, topology);

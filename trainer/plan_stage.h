@@ -1,0 +1,38 @@
+#pragma once
+
+#include <vector>
+
+#include "configs/cluster_config.h"
+#include "configs/run_config.h"
+#include "modules/layer_slices.h"
+#include "parallel/pipeline_schedule.h"
+#include "parallel/topology.h"
+
+namespace dsmoe::train {
+
+/// Seconds of a micro-batch on one rank, by pass; `exchange`: of all three, what dispatch and
+/// combine take that nothing hides.
+struct PassTimes {
+  parallel::PassCosts costs{0, 0, 0};
+  double exchange = 0;
+
+  PassTimes& operator+=(const PassTimes& other);
+};
+
+/// Times of the model's parts on one layout, then of any stage.
+class StageTimes {
+ public:
+  StageTimes(const config::RunConfig& config, const config::ClusterConfig& cluster,
+             const parallel::Topology& topology);
+
+  [[nodiscard]] PassTimes of(const std::vector<nn::LayerSlice>& slices) const;
+
+ private:
+  config::ModelConfig model_;
+  PassTimes dense_;
+  PassTimes moe_;
+  PassTimes head_;
+  PassTimes embedding_;
+};
+
+}  // namespace dsmoe::train
