@@ -3,8 +3,9 @@
 namespace dsmoe::train {
 
 /// Keeps memory that was freed for the next allocation, of any size: a step asks again for what it
-/// has just given back, and pages fresh from the kernel would be zeroed first. For the whole
-/// process; without effect where malloc is not glibc's.
+/// has just given back, and pages fresh from the kernel would be zeroed first. All threads share
+/// one heap, so that peaks do not depend on which of them was first. For the whole process; without
+/// effect where malloc is not glibc's.
 void keep_freed_memory();
 
 }  // namespace dsmoe::train

@@ -117,6 +117,19 @@ int64_t head_gradients(const config::RunConfig& config, const parallel::Topology
   return (live_passes(config, topology) - 1) * config.model.vocab_size * config.model.hidden_size;
 }
 
+/// What checkpoint.background copies: the weights that this rank writes, and its share of the
+/// optimizer's state and the masters.
+int64_t copied_bytes(const config::RunConfig& config, const parallel::Topology& topology,
+                     const HeldCount& count, int64_t owned, const NumberWidths& widths) {
+  if (!config.checkpoint.background) return 0;
+  const bool writes = topology.replica() == 0;
+  const bool adapter = config.finetune.method == config::FinetuneMethod::kLora;
+  const int64_t weights = adapter ? count.dense + count.expert : count.held;
+  const int64_t states = widths.compute == widths.master ? 2 : 3;
+  return (writes ? weights * widths.compute : 0) +
+         (writes || config.parallel.zero == 1 ? states * owned * widths.master : 0);
+}
+
 }  // namespace
 
 NumberWidths widths_of(config::Precision precision) {
@@ -144,6 +157,7 @@ MemoryEstimate estimate_memory(const config::RunConfig& config, const parallel::
       (count.dense + count.expert + head_gradients(config, topology, slices)) * widths.master;
   memory.optimizer = 2 * owned * widths.master;
   memory.activations = activation_elements(config, topology, slices) * widths.compute;
+  memory.copies = copied_bytes(config, topology, count, owned, widths);
   memory.data = corpus_bytes(config);
   memory.program =
       kProgram + (config.run.precision == config::Precision::kBf16 ? kCompiledProducts : 0);

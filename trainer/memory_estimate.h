@@ -21,11 +21,12 @@ struct MemoryEstimate {
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t activations = 0;  ///< of the micro-batches that are kept at a time, at the peak
+  int64_t copies = 0;       ///< that a checkpoint is written from while training goes on
   int64_t data = 0;         ///< the corpora as tokens
   int64_t program = 0;      ///< LibTorch and everything else
 
   [[nodiscard]] int64_t total() const {
-    return weights + gradients + optimizer + activations + data + program;
+    return weights + gradients + optimizer + activations + copies + data + program;
   }
 };
 /// Of this rank.

@@ -189,11 +189,12 @@ void machine_section(Table& table, const config::RunConfig& c, const parallel::T
   table.section("machine");
   table.row("precision", precision_name(c.run.precision));
   table.row("threads per rank", std::to_string(threads));
-  table.row("memory per rank", bytes(memory.total()) + " = weights " + bytes(memory.weights) +
-                                   " + gradients " + bytes(memory.gradients) + " + optimizer " +
-                                   bytes(memory.optimizer) + " + activations " +
-                                   bytes(memory.activations) + " + data " + bytes(memory.data) +
-                                   " + program " + bytes(memory.program));
+  table.row("memory per rank",
+            bytes(memory.total()) + " = weights " + bytes(memory.weights) + " + gradients " +
+                bytes(memory.gradients) + " + optimizer " + bytes(memory.optimizer) +
+                " + activations " + bytes(memory.activations) +
+                (memory.copies > 0 ? " + copies " + bytes(memory.copies) : "") + " + data " +
+                bytes(memory.data) + " + program " + bytes(memory.program));
   table.row(
       "rows per step",
       "at most " + bytes(estimate_row_bytes(c, t)) + " between experts' ranks" +

@@ -47,14 +47,23 @@ class MemoryTest(CliTest):
                 self.bench(shape, "run.precision=bf16")
 
     def test_a_run_of_two_ranks(self):
+        self.compare_run()
+
+    def test_a_run_that_saves_beside_training(self):
+        self.compare_run("checkpoint.background=true", "checkpoint.every=1")
+
+    def test_a_pipeline_that_runs_layers_again(self):
+        self.compare_run("parallel.expert=1", "parallel.pipeline=2", "parallel.schedule=zb_h1", "run.recompute=[layer]")
+
+    def compare_run(self, *overrides):
         model = {"hidden_size": 256, "n_routed_experts": 32, "n_group": 4, "moe_intermediate_size": 256,
                  "num_hidden_layers": 4, "max_position_embeddings": 256}
         changes = {"run": {"precision": "fp32"}, "model": model, "parallel": {"expert": 2},
                    "data": {"sequence_length": 256}, "batch": {"sequences": 16, "micro_sequences": 8, "pool": 1},
                    "schedule": {"steps": 3, "warmup_steps": 1}, "eval": {"every": 0}}
         config = self.write_config("memory.yaml", **changes)
-        dry = self.succeed("train", config, "--dry-run", "--json", ranks=2).json()
-        run = self.train("memory", ranks=2, **changes)
+        dry = self.succeed("train", config, *overrides, "--dry-run", "--json", ranks=2).json()
+        run = self.train("memory", *overrides, ranks=2, **changes)
         self.check(dry["memory"]["total"], max(line["memory_bytes"] for line in metrics(run)))
 
 

@@ -10,8 +10,8 @@ namespace dsmoe::train {
 [[nodiscard]] inline nlohmann::ordered_json memory_json(const MemoryEstimate& memory) {
   return {{"weights", memory.weights},     {"gradients", memory.gradients},
           {"optimizer", memory.optimizer}, {"activations", memory.activations},
-          {"data", memory.data},           {"program", memory.program},
-          {"total", memory.total()}};
+          {"copies", memory.copies},       {"data", memory.data},
+          {"program", memory.program},     {"total", memory.total()}};
 }
 
 }  // namespace dsmoe::train
