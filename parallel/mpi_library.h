@@ -19,8 +19,7 @@ namespace dsmoe::parallel {
 void check_mpi(const Communicator& group, const char* operation, int code);
 
 /// `value` as MPI counts. Throws CommError naming `what` above 2^31 - 1.
-[[nodiscard]] int to_mpi_count(const Communicator& group, const char* operation, const char* what,
-                               int64_t value);
+int to_mpi_count(const Communicator& group, const char* operation, const char* what, int64_t value);
 
 /// Whether MPI may be called: initialised, and not finalised.
 [[nodiscard]] bool mpi_is_up();
