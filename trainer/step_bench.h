@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 
 #include "configs/run_config.h"
@@ -18,7 +20,8 @@ struct StepTimes {
 
 struct BenchResult {
   StepTimes best;  ///< the step with the smallest total
-  int64_t peak_bytes = 0;
+  at::Device device = at::kCPU;
+  int64_t peak_bytes = 0;  ///< on the host
   int64_t estimated_bytes = 0;
 };
 
