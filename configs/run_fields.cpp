@@ -12,7 +12,8 @@ Section run_section() {
       row("seed", &RunSection::seed, integer(at_least(0)),
           {.meaning = "seed of the weights, the data order and the protected sequences"}),
       row("device", &RunSection::device, text(one_of({"cpu", "cuda"})),
-          {.meaning = "where tensors live", .why = "cuda: not yet"}),
+          {.meaning = "where the model lives and is computed; routing is decided on the host",
+           .why = "cuda: one device a rank, in a build with NCCL; README.md, CUDA"}),
       row("precision", &RunSection::precision,
           choice<Precision>(
               {{"fp32", Precision::kFp32}, {"fp64", Precision::kFp64}, {"bf16", Precision::kBf16}}),

@@ -9,11 +9,6 @@
 namespace dsmoe::config {
 namespace {
 
-void check_supported(const RunConfig& config, ErrorList& errors) {
-  require(config.run.device == "cpu",
-          "run.device: " + config.run.device + " is not supported yet; cpu is", errors);
-}
-
 void check_recompute(const RunConfig& config, ErrorList& errors) {
   const std::vector<std::string> kinds{"layer", "norms", "mla_up", "swiglu", "experts"};
   const auto& asked = config.run.recompute;
@@ -249,7 +244,6 @@ void check_byte_tokenizer(const RunConfig& config, ErrorList& errors) {
 void check_config(const RunConfig& config) {
   ErrorList errors;
   collect_model_errors(config.model, errors);
-  check_supported(config, errors);
   check_pipeline(config, errors);
   check_recompute(config, errors);
   check_expert_parallel(config, errors);

@@ -12,8 +12,10 @@ void mask_future(at::Tensor& scores_HNS, int64_t first) {
   const int64_t rows = scores_HNS.size(1);
   const int64_t keys = scores_HNS.size(2);
   if (first + 1 == keys) return;
-  const at::Tensor position_N1 = at::arange(first, first + rows).unsqueeze(1);
-  scores_HNS.masked_fill_(at::arange(keys) > position_N1, -std::numeric_limits<double>::infinity());
+  const auto places = at::TensorOptions(at::kLong).device(scores_HNS.device());
+  const at::Tensor position_N1 = at::arange(first, first + rows, places).unsqueeze(1);
+  scores_HNS.masked_fill_(at::arange(keys, places) > position_N1,
+                          -std::numeric_limits<double>::infinity());
 }
 
 /// Products of matrices pair by pair. One pair alone, as MLA and MQA have it, is faster through mm.

@@ -3,6 +3,8 @@
 #include "modules/dispatch_type.h"
 #include "modules/kernels/attention_table.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/library_operations.h"
+#include "modules/own_kernels.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -238,6 +240,12 @@ at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                     config.qk_rope_head_dim,
                     config.v_head_dim,
                     softmax_scale(config)};
+  if (!has_own_kernels(q_NX)) {
+    return library::causal_attention(q_NX.contiguous(), kv_NX.contiguous(),
+                                     rope_key_NX.contiguous(), segments, rope,
+                                     {shape.heads, shape.key_value_heads, shape.rope_key_heads,
+                                      shape.nope, shape.rope, shape.value, shape.scale});
+  }
   return CausalAttentionFunction::apply(q_NX.contiguous(), kv_NX.contiguous(),
                                         rope_key_NX.contiguous(), rope.cos_TR, rope.sin_TR, shape,
                                         again.q_NX, again.kv_NX);

@@ -21,7 +21,7 @@ struct AttentionInputs {
 /// which each serves H/G consecutive ones; G' heads of decoupled keys: 1 under MLA, else G.
 /// q_NX: N x H(d_h + d_h^R), nope first in each head; kv_NX: N x G(d_h + d_v), key first in each
 /// head; rope_key_NX: N x G' d_h^R. Positions count from 0 in each segment. Returns N x H d_v in
-/// the dtype of the inputs; computes in float32, or float64 for float64. Local, host memory,
+/// the dtype of the inputs; computes in float32, or float64 for float64. Local,
 /// differentiable in the three projections; threads share out heads and segments.
 [[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                                           const at::Tensor& rope_key_NX, const Segments& segments,

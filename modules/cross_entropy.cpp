@@ -5,6 +5,8 @@
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/library_operations.h"
+#include "modules/own_kernels.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -21,6 +23,7 @@ int64_t rows_per_chunk(int64_t vocab) {
 
 /// Turns logits into softmax - onehot in place; returns the losses of the rows.
 at::Tensor softmax_loss(at::Tensor& logits_CV, const at::Tensor& targets_C) {
+  if (!has_own_kernels(logits_CV)) return library::softmax_loss(logits_CV, targets_C);
   at::Tensor losses = at::empty({logits_CV.size(0)}, at::kDouble);
   const int64_t vocab = logits_CV.size(1);
   DSMOE_DISPATCH(logits_CV, [&] {
@@ -153,7 +156,7 @@ at::Tensor cross_entropy_rows(const at::Tensor& h_NM, const at::Tensor& weight_V
     const int64_t count = std::min(chunk, h_NM.size(0) - begin);
     at::Tensor logits_CV = at::mm(h_NM.narrow(0, begin, count), weight_VM.t());
     if (low.defined()) logits_CV.addmm_(low.x_NR.narrow(0, begin, count), low.b_OR.t());
-    losses.push_back(softmax_loss(logits_CV, targets_N.narrow(0, begin, count)));
+    losses.push_back(softmax_loss(logits_CV, targets_N.narrow(0, begin, count)).cpu());
   }
   return at::cat(losses);
 }

@@ -2,6 +2,7 @@
 
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
+#include "modules/own_kernels.h"
 
 namespace dsmoe::nn {
 namespace {
@@ -33,6 +34,10 @@ struct EmbedFunction : torch::autograd::Function<EmbedFunction> {
     const auto saved = ctx->get_saved_variables();
     at::Tensor gradient_VM = gradient_of(saved[1]);
     const at::Tensor rows_NM = grads[0].to(gradient_VM.scalar_type()).contiguous();
+    if (!has_own_kernels(rows_NM)) {
+      gradient_VM.index_add_(0, saved[0], rows_NM);
+      return {{}, {}};
+    }
     AT_DISPATCH_FLOATING_TYPES(gradient_VM.scalar_type(), "embed_backward", [&] {
       add_token_rows(gradient_VM.mutable_data_ptr<scalar_t>(), saved[0].const_data_ptr<int64_t>(),
                      rows_NM.const_data_ptr<scalar_t>(), rows_NM.size(0), rows_NM.size(1));

@@ -31,13 +31,13 @@ struct ExpertSlice {
   return result;
 }
 
-/// body(slice) for each expert. Where there are experts enough, threads take them one by one, the
-/// largest first; else all threads work on one expert after the other. Bodies touch nothing of
-/// another expert's.
+/// body(slice) for each expert. On threads, where there are experts enough: they take them one by
+/// one, the largest first; else all threads work on one expert after the other. Bodies touch
+/// nothing of another expert's.
 template <class Body>
-void for_experts(std::vector<ExpertSlice> experts, const Body& body) {
+void for_experts(bool on_threads, std::vector<ExpertSlice> experts, const Body& body) {
   const auto threads = static_cast<size_t>(at::get_num_threads());
-  if (experts.size() < 2 * threads) {
+  if (!on_threads || experts.size() < 2 * threads) {
     for (const ExpertSlice& s : experts) body(s);
     return;
   }

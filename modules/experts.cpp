@@ -6,6 +6,8 @@
 #include "modules/dispatch_type.h"
 #include "modules/expert_weights.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/library_operations.h"
+#include "modules/own_kernels.h"
 #include "modules/progress.h"
 #include "modules/row_loop.h"
 
@@ -35,6 +37,7 @@ struct RowPairs {
 
 /// Each row's sum over its pairs; zero where there is none.
 at::Tensor sum_pairs(const at::Tensor& pairs_PM, const at::Tensor& pair_rows_P, int64_t rows) {
+  if (!has_own_kernels(pairs_PM)) return library::sum_pairs(pairs_PM, pair_rows_P, rows);
   const RowPairs of(pair_rows_P, rows);
   const int64_t dim = pairs_PM.size(1);
   at::Tensor out_RM = at::empty({rows, dim}, pairs_PM.options());
@@ -51,6 +54,7 @@ at::Tensor sum_pairs(const at::Tensor& pairs_PM, const at::Tensor& pair_rows_P, 
 
 /// scale * silu(gate) * up of some pairs.
 at::Tensor activate(const at::Tensor& h_PX, const at::Tensor& scale_P) {
+  if (!has_own_kernels(h_PX)) return library::swiglu(h_PX, scale_P);
   const int64_t width = h_PX.size(1) / 2;
   at::Tensor out_PF = at::empty({h_PX.size(0), width}, h_PX.options());
   DSMOE_DISPATCH(h_PX, [&] {
@@ -73,6 +77,11 @@ struct ActivationGradient {
 
 ActivationGradient activate_backward(const at::Tensor& dout_PF, const at::Tensor& h_PX,
                                      const at::Tensor& scale_P, at::Tensor dscale_P) {
+  if (!has_own_kernels(h_PX)) {
+    const auto [dh_PX, dscale] = library::swiglu_backward(dout_PF, h_PX, scale_P);
+    dscale_P.copy_(dscale);
+    return {dh_PX, library::swiglu(h_PX, scale_P)};
+  }
   ActivationGradient result{at::empty_like(h_PX), at::empty_like(dout_PF)};
   const int64_t width = dout_PF.size(1);
   DSMOE_DISPATCH(h_PX, [&] {
@@ -113,7 +122,7 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     const ExpertStack gate_up(experts->gate_up, experts->gate_up_adapter);
     const ExpertStack down(experts->down, experts->down_adapter);
     // Threads of a parallel loop record graphs unless what they read is detached.
-    for_experts(expert_slices(offsets), [&, rows = rows_RM.detach(),
+    for_experts(has_own_kernels(rows_RM), expert_slices(offsets), [&, rows = rows_RM.detach(),
                                          weights = weights_P.detach()](ExpertSlice s) {
       at::Tensor h = keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
       at::Tensor y = s.of(y_PM);
@@ -142,7 +151,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     at::Tensor dx_PM =
         at::empty({needs_dx ? weights_P.size(0) : 0, rows_RM.size(1)}, rows_RM.options());
     at::Tensor dweights_P = at::zeros_like(weights_P);
-    for_experts(all, [&](ExpertSlice s) {
+    const bool on_threads = has_own_kernels(rows_RM);
+    for_experts(on_threads, all, [&](ExpertSlice s) {
       const at::Tensor dy = dout_RM.index_select(0, s.of(pair_rows_P));
       at::Tensor dactivation = at::empty({s.count, h_PX.size(1) / 2}, h_PX.options());
       down.turn_back(dactivation, dy, s.expert);
@@ -166,8 +176,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     });
     make_progress();
     if (!later.empty()) {
-      weight_gradient([gradients, all, later = std::move(later)] {
-        for_experts(all,
+      weight_gradient([gradients, all, on_threads, later = std::move(later)] {
+        for_experts(on_threads, all,
                     [&](ExpertSlice s) { gradients.add(s, later[static_cast<size_t>(s.expert)]); });
       });
     }
@@ -202,7 +212,7 @@ Pairs fill_up(const parallel::Dispatched& in, const std::vector<int64_t>& offset
     from.resize(static_cast<size_t>(end), offsets.back());
     filled.offsets.push_back(static_cast<int64_t>(from.size()));
   }
-  const at::Tensor from_P = torch::tensor(from, at::kLong);
+  const at::Tensor from_P = torch::tensor(from, at::kLong).to(in.weights_P.device());
   const auto with_zero = [](const at::Tensor& x) { return at::cat({x, x.new_zeros({1})}); };
   filled.weights_P = with_zero(in.weights_P).index_select(0, from_P);
   filled.pair_rows_P = with_zero(in.pair_rows_P).index_select(0, from_P);
@@ -245,7 +255,8 @@ at::Tensor ExpertsImpl::anchor() const {
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
                                 const std::vector<int64_t>& offsets) {
-  const bool compiles = in.rows_RM.scalar_type() == at::kBFloat16 && offsets.back() > 0;
+  const bool compiles =
+      in.rows_RM.is_cpu() && in.rows_RM.scalar_type() == at::kBFloat16 && offsets.back() > 0;
   const Pairs pairs =
       compiles ? fill_up(in, offsets) : Pairs{in.weights_P, in.pair_rows_P, offsets};
   const auto experts = c10::make_intrusive<ExpertWeights>();

@@ -2,6 +2,7 @@
 
 #include "modules/dispatch_type.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/own_kernels.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -29,6 +30,8 @@ void add_weight_gradient(at::Tensor gradient_OI, const at::Tensor& dy_NO, const 
   if (dy_NO.size(0) == 0) return;
   if (gradient_OI.scalar_type() == x_NI.scalar_type()) {
     gradient_OI.addmm_(dy_NO.t(), x_NI);
+  } else if (!has_own_kernels(x_NI)) {
+    gradient_OI.add_(at::mm(dy_NO.t(), x_NI));
   } else {
     add_rounded(gradient_OI, at::mm(dy_NO.t(), x_NI));
   }

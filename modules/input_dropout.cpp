@@ -32,7 +32,7 @@ at::Tensor mask_like(const at::Tensor& x_NI, const InputDropout& dropout,
                      std::span<const uint64_t> row_keys) {
   const int64_t width = x_NI.size(1);
   const auto limit = static_cast<uint64_t>(std::llround(std::ldexp(dropout.probability, 16)));
-  at::Tensor mask_NI = at::empty({x_NI.size(0), width}, x_NI.options());
+  at::Tensor mask_NI = at::empty({x_NI.size(0), width}, x_NI.scalar_type());
   DSMOE_DISPATCH(mask_NI, [&] {
     auto* const mask = mask_NI.mutable_data_ptr<scalar_t>();
     const double left = 1.0 - std::ldexp(static_cast<double>(limit), -16);
@@ -54,7 +54,7 @@ at::Tensor drop_inputs(const at::Tensor& x_NI, const InputDropout& dropout,
   if (dropout.probability == 0 || row_keys.empty()) return x_NI;
   TORCH_CHECK(static_cast<int64_t>(row_keys.size()) == x_NI.size(0), "dropout has ",
               row_keys.size(), " keys for ", x_NI.size(0), " rows");
-  return x_NI * mask_like(x_NI, dropout, row_keys);
+  return x_NI * mask_like(x_NI, dropout, row_keys).to(x_NI.device());
 }
 
 }  // namespace dsmoe::nn

@@ -7,10 +7,11 @@
 
 namespace dsmoe::nn {
 
-KeyValueCache::KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype)
+KeyValueCache::KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype,
+                             at::Device device)
     : width_(config.cache_width()) {
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    layers_.push_back(at::empty({0, width_}, dtype));
+    layers_.push_back(at::empty({0, width_}, at::TensorOptions(dtype).device(device)));
   }
 }
 

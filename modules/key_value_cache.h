@@ -14,7 +14,8 @@ namespace dsmoe::nn {
 /// and (43), side by side; other attentions keep the rotated keys, then the values. Host memory.
 class KeyValueCache {
  public:
-  KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype);
+  KeyValueCache(const config::ModelConfig& config, at::ScalarType dtype,
+                at::Device device = at::kCPU);
 
   /// Tokens that are in every layer.
   [[nodiscard]] int64_t length() const { return length_; }

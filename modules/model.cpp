@@ -44,7 +44,7 @@ void ModelImpl::set_trained_experts(const std::string& path, const std::vector<i
 const RopeTable& ModelImpl::rope(int64_t positions) {
   const int64_t known = rope_.cos_TR.defined() ? rope_.cos_TR.size(0) : 0;
   if (known < positions) {
-    rope_ = make_rope_table(config_, std::max(positions, 2 * known), dtype());
+    rope_ = make_rope_table(config_, std::max(positions, 2 * known), dtype(), device());
   }
   return rope_;
 }
@@ -63,7 +63,7 @@ ModelOutput ModelImpl::run_slice(size_t number, const at::Tensor& input,
     info.segments = Segments::uniform(input.size(0), input.size(1));
   }
   const RopeTable& angles = rope(std::max<int64_t>(1, info.segments.longest()));
-  at::Tensor h_NM = slice.first() ? embed(input.reshape({-1}), embed_tokens_) : input;
+  at::Tensor h_NM = slice.first() ? embed(input.reshape({-1}).to(device()), embed_tokens_) : input;
   ModelOutput output;
   for (int64_t i = slice.begin; i < slice.end; ++i) {
     if (layer_left_ && h_NM.requires_grad()) {
@@ -88,7 +88,7 @@ at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continu
     positions = std::max(positions, part.cache->length() + part.rows);
   }
   const RopeTable& angles = rope(positions);
-  at::Tensor h_NM = embed(tokens_N, embed_tokens_);
+  at::Tensor h_NM = embed(tokens_N.to(device()), embed_tokens_);
   for (auto& [number, layer] : layers_) h_NM = layer->extend(h_NM, parts, angles);
   for (const Continuation& part : parts) part.cache->advance(part.rows);
   return norm_(h_NM);
@@ -96,15 +96,17 @@ at::Tensor ModelImpl::extend(const at::Tensor& tokens_N, std::span<const Continu
 
 at::Tensor ModelImpl::loss_sum(const ModelOutput& output, const at::Tensor& targets_BT,
                                const at::Tensor& counts_BT) {
-  const at::Tensor counts_N = counts_BT.defined() ? counts_BT.reshape({-1}) : at::Tensor();
-  return cross_entropy_sum(output.hidden_NM, lm_head_->weight(), targets_BT.reshape({-1}), counts_N,
+  const at::Tensor counts_N =
+      counts_BT.defined() ? counts_BT.reshape({-1}).to(device()) : at::Tensor();
+  return cross_entropy_sum(output.hidden_NM, lm_head_->weight(),
+                           targets_BT.reshape({-1}).to(device()), counts_N,
                            lm_head_->low_rank(output.hidden_NM, output.row_keys));
 }
 
 at::Tensor ModelImpl::losses(const ModelOutput& output, const at::Tensor& targets_BT) {
   const at::NoGradGuard no_grad;
   return cross_entropy_rows(output.hidden_NM, lm_head_->weight(),
-                            targets_BT.reshape({-1}).contiguous(),
+                            targets_BT.reshape({-1}).contiguous().to(device()),
                             lm_head_->low_rank(output.hidden_NM));
 }
 

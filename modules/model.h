@@ -66,6 +66,7 @@ class ModelImpl final : public torch::nn::Module {
   [[nodiscard]] const config::ModelConfig& config() const { return config_; }
   /// What the modules compute with.
   [[nodiscard]] at::ScalarType dtype() const { return any_.scalar_type(); }
+  [[nodiscard]] at::Device device() const { return any_.device(); }
   [[nodiscard]] const TokenDropper& dropper() const { return context_.dropper; }
   /// Routed experts of each layer that live on this rank, and this rank's place among their owners.
   [[nodiscard]] int64_t experts_held() const {

@@ -44,10 +44,10 @@ std::vector<Placement> place(Model& model) {
 }
 
 template <class Placement>
-FlatPair allocate(const std::vector<Placement>& all, at::ScalarType dtype) {
+FlatPair allocate(const std::vector<Placement>& all, const at::TensorOptions& options) {
   int64_t sizes[2] = {0, 0};
   for (const Placement& p : all) sizes[index_of(p.group)] += p.parameter.numel();
-  return {at::zeros({sizes[0]}, dtype), at::zeros({sizes[1]}, dtype)};
+  return {at::zeros({sizes[0]}, options), at::zeros({sizes[1]}, options)};
 }
 
 /// Whether some slice of a parameter is trained, on whatever rank it lies: what ranks record for
@@ -85,11 +85,13 @@ at::Tensor FlatPair::state_view(const StoredTensor& tensor) const {
 }
 
 ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate,
-                               const StateSharing& sharing)
-    : sharing_(sharing), precise_(compute == at::kDouble ? at::kDouble : at::kFloat) {
+                               const StateSharing& sharing, at::Device device)
+    : sharing_(sharing),
+      precise_(compute == at::kDouble ? at::kDouble : at::kFloat),
+      device_(device) {
   const at::NoGradGuard no_grad;
   const auto placements = place<Placement>(model);
-  weights_ = allocate(placements, compute);
+  weights_ = allocate(placements, at::TensorOptions(compute).device(device));
   const int64_t held = weights_.expert.numel() == 0 ? 0 : model->experts_held();
   bool trains = false;  // alike on all ranks of a stage, whoever has what is trained
   for (const Placement& p : placements) {
@@ -99,7 +101,7 @@ ParameterStore::ParameterStore(Model& model, at::ScalarType compute, const Train
   }
   for (const auto group : {ParameterGroup::kDense, ParameterGroup::kExpert}) {
     gradients_.of(group) =
-        at::zeros({parallel::padded(state_size(group), sharing.of(group))}, precise_);
+        at::zeros({parallel::padded(state_size(group), sharing.of(group))}, state_options());
   }
   if (compute != precise_ && trains) masters_ = make_owned_state();
   for (const Placement& p : placements) attach(model, p, rate);
@@ -114,9 +116,13 @@ parallel::Share ParameterStore::share(ParameterGroup group) const {
   return parallel::share_of(state_size(group), sharing_.of(group));
 }
 
+at::TensorOptions ParameterStore::state_options() const {
+  return at::TensorOptions(precise_).device(device_);
+}
+
 FlatPair ParameterStore::make_owned_state() const {
-  return {at::zeros({share(ParameterGroup::kDense).size()}, precise_),
-          at::zeros({share(ParameterGroup::kExpert).size()}, precise_)};
+  return {at::zeros({share(ParameterGroup::kDense).size()}, state_options()),
+          at::zeros({share(ParameterGroup::kExpert).size()}, state_options())};
 }
 
 std::vector<TrainedRun> ParameterStore::owned_runs() const {
@@ -231,13 +237,20 @@ void ParameterStore::zero_gradients() {
   gradients_.expert.zero_();
 }
 
-/// Whole tensors, since what is drawn for one does not depend on who has which part of it.
+/// Whole tensors, since what is drawn for one does not depend on who has which part of it; on the
+/// host, so that it does not depend on the device.
 void ParameterStore::fill(const std::function<void(const StoredTensor&, at::Tensor&)>& make) {
   for (const StoredTensor& tensor : tensors_) {
-    at::Tensor values = weights_.view(tensor);
-    if (has_masters() && tensor.trains()) values = at::empty(tensor.shape, precise_);
+    const at::Tensor weights = weights_.view(tensor);
+    const bool through_master = has_masters() && tensor.trains();
+    at::Tensor values = weights;
+    if (through_master) {
+      values = at::empty(tensor.shape, precise_);
+    } else if (!device_.is_cpu()) {
+      values = at::empty(tensor.shape, weights.scalar_type());
+    }
     make(tensor, values);
-    if (has_masters() && tensor.trains()) set(tensor, values);
+    if (!values.is_same(weights)) set(tensor, values);
   }
 }
 

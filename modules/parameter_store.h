@@ -102,9 +102,10 @@ class ParameterStore {
  public:
   /// Takes over the parameters of `model`. compute: dtype of the modules; masters are float64 for
   /// float64, else float32. Throws ConfigError where `rate` freezes half of a matrix that is one
-  /// here: gate_proj without up_proj.
+  /// here: gate_proj without up_proj. device: where all of it lies but the buffers, which the
+  /// router reads on the host.
   ParameterStore(Model& model, at::ScalarType compute, const TrainingRate& rate = train_all(),
-                 const StateSharing& sharing = {});
+                 const StateSharing& sharing = {}, at::Device device = at::kCPU);
 
   [[nodiscard]] const std::vector<StoredTensor>& tensors() const { return tensors_; }
   [[nodiscard]] const std::vector<StoredBuffer>& buffers() const { return buffers_; }
@@ -150,6 +151,7 @@ class ParameterStore {
   void attach(Model& model, const Placement& placement, const TrainingRate& rate);
   void add_buffers(Model& model, at::ScalarType precise);
   [[nodiscard]] int64_t state_size(ParameterGroup group) const;
+  [[nodiscard]] at::TensorOptions state_options() const;
   void fill(const std::function<void(const StoredTensor&, at::Tensor&)>& make);
 
   std::vector<StoredTensor> tensors_;
@@ -161,6 +163,7 @@ class ParameterStore {
   int64_t state_sizes_[2] = {0, 0};
   StateSharing sharing_;
   at::ScalarType precise_;
+  at::Device device_;
 };
 
 }  // namespace dsmoe::nn

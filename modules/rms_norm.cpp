@@ -3,6 +3,8 @@
 #include "modules/dispatch_type.h"
 #include "modules/gradient.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/library_operations.h"
+#include "modules/own_kernels.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -13,6 +15,7 @@ using torch::autograd::variable_list;
 
 at::Tensor forward_rows(const at::Tensor& x_NM, const at::Tensor& weight_M, at::Tensor& rstd_N,
                         double eps) {
+  if (!has_own_kernels(x_NM)) return library::rms_norm(x_NM, weight_M, rstd_N, eps);
   at::Tensor y_NM = at::empty_like(x_NM);
   const int64_t dim = x_NM.size(1);
   DSMOE_DISPATCH(x_NM, [&] {
@@ -34,6 +37,9 @@ at::Tensor forward_rows(const at::Tensor& x_NM, const at::Tensor& weight_M, at::
 at::Tensor backward_rows(const at::Tensor& dy_NM, const at::Tensor& x_NM,
                          const at::Tensor& weight_M, const at::Tensor& rstd_N,
                          at::Tensor gradient_M) {
+  if (!has_own_kernels(x_NM)) {
+    return library::rms_norm_backward(dy_NM, x_NM, weight_M, rstd_N, gradient_M);
+  }
   at::Tensor dx_NM = at::empty_like(x_NM);
   const int64_t dim = x_NM.size(1);
   const int64_t parts = std::max<int64_t>(1, at::get_num_threads());

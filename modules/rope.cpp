@@ -59,8 +59,9 @@ double softmax_scale(const config::ModelConfig& config) {
 }
 
 RopeTable make_rope_table(const config::ModelConfig& config, int64_t positions,
-                          at::ScalarType dtype) {
-  const auto target = dtype == at::kDouble ? at::kDouble : at::kFloat;
+                          at::ScalarType dtype, at::Device device) {
+  const auto target =
+      at::TensorOptions(dtype == at::kDouble ? at::kDouble : at::kFloat).device(device);
   const at::Tensor frequencies = torch::tensor(rope_frequencies(config), at::kDouble);
   const at::Tensor angles = at::outer(at::arange(positions, at::kDouble), frequencies);
   const double factor = rope_attention_factor(config);

@@ -25,7 +25,7 @@ struct RopeTable {
   at::Tensor sin_TR;
 };
 [[nodiscard]] RopeTable make_rope_table(const config::ModelConfig& config, int64_t positions,
-                                        at::ScalarType dtype);
+                                        at::ScalarType dtype, at::Device device = at::kCPU);
 
 /// Turns the pairs (2i, 2i+1) of x [..., R] by angles that broadcast against [..., R/2], V2 (14),
 /// (15). Returns a new tensor of x's dtype, computed in the angles'. No gradient.

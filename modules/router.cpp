@@ -133,7 +133,8 @@ Routing RouterImpl::forward(const at::Tensor& u_NM, int64_t layer, const RouterV
   if (!forced_NK.defined() && variation.force_balance) {
     forced_NK = balanced_experts(u_NM.size(0), variation, config_);
   }
-  Routing routing = route(nn::linear(input_NM, weight_), bias_, config_, forced_NK);
+  // Experts are chosen, and losses of their balance computed, on the host, wherever the model is.
+  Routing routing = route(nn::linear(input_NM, weight_).cpu(), bias_, config_, forced_NK);
   routing.input_NM = input_NM.detach();
   return routing;
 }

@@ -64,7 +64,7 @@ struct Deal {
 
 at::Tensor jittered(const at::Tensor& u_NM, int64_t layer, const RouterVariation& variation) {
   if (variation.jitter == 0 || variation.keys.empty()) return u_NM;
-  return u_NM * noise_like(u_NM, layer, variation);
+  return u_NM * noise_like(u_NM, layer, variation).to(u_NM.device());
 }
 
 at::Tensor balanced_experts(int64_t rows, const RouterVariation& variation,

@@ -2,6 +2,8 @@
 
 #include "modules/dispatch_type.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/library_operations.h"
+#include "modules/own_kernels.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -13,6 +15,7 @@ using torch::autograd::variable_list;
 struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h_NX) {
     ctx->save_for_backward({h_NX});
+    if (!has_own_kernels(h_NX)) return library::swiglu(h_NX, {});
     const int64_t width = h_NX.size(1) / 2;
     at::Tensor out_NF = at::empty({h_NX.size(0), width}, h_NX.options());
     DSMOE_DISPATCH(h_NX, [&] {
@@ -29,6 +32,7 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const at::Tensor h_NX = ctx->get_saved_variables()[0];
     const at::Tensor dout_NF = grads[0].contiguous();
+    if (!has_own_kernels(h_NX)) return {library::swiglu_backward(dout_NF, h_NX, {}).dh_NX};
     at::Tensor dh_NX = at::empty_like(h_NX);
     const int64_t width = dout_NF.size(1);
     DSMOE_DISPATCH(h_NX, [&] {

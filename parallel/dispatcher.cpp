@@ -86,6 +86,18 @@ Transfer return_weights(const at::Tensor& pairs, const Exchange& e) {
   return start_transfer(pairs, e.plan->received_pairs, e.plan->sent_pairs, e.ep);
 }
 
+/// The plan with its indices where the rows are.
+std::shared_ptr<const DispatchPlan> plan_on(std::shared_ptr<const DispatchPlan> plan,
+                                            at::Device device) {
+  if (device.is_cpu()) return plan;
+  auto there = std::make_shared<DispatchPlan>(*plan);
+  for (at::Tensor* indices :
+       {&there->row_tokens_S, &there->pair_choices_S, &there->pair_order_P, &there->pair_rows_P}) {
+    *indices = indices->to(device);
+  }
+  return there;
+}
+
 /// A dispatch is two nodes, so that what lies between them in either direction, the shared experts,
 /// is computed while rows travel: this one sends in forward and receives in backward.
 struct StartFunction : Function<StartFunction> {
@@ -154,20 +166,21 @@ Dispatcher::Dispatcher(std::shared_ptr<const DispatchPlan> plan, Communicator& e
     : plan_(std::move(plan)), ep_(ep) {}
 
 InFlight Dispatcher::start(const at::Tensor& x_NM, const at::Tensor& weights_NK) const {
-  const auto exchange = c10::make_intrusive<Exchange>(plan_, ep_);
-  const auto results = StartFunction::apply(x_NM, weights_NK, exchange);
+  const auto exchange = c10::make_intrusive<Exchange>(plan_on(plan_, x_NM.device()), ep_);
+  const auto results = StartFunction::apply(x_NM, weights_NK.to(x_NM.device()), exchange);
   return {results[0], results[1], exchange};
 }
 
 Dispatched Dispatcher::arrive(const InFlight& flight) const {
-  const auto results = ArriveFunction::apply(
-      flight.rows_RM, flight.pairs, c10::static_intrusive_pointer_cast<Exchange>(flight.exchange));
-  return {results[0], results[1], rows_of_pairs(*plan_, ep_)};
+  const auto exchange = c10::static_intrusive_pointer_cast<Exchange>(flight.exchange);
+  const auto results = ArriveFunction::apply(flight.rows_RM, flight.pairs, exchange);
+  return {results[0], results[1], rows_of_pairs(*exchange->plan, ep_)};
 }
 
 at::Tensor Dispatcher::combine(const at::Tensor& rows_RM, bool for_graph) const {
   if (ep_.size() == 1) return rows_RM;
-  return CombineFunction::apply(rows_RM, c10::make_intrusive<Exchange>(plan_, ep_), for_graph);
+  return CombineFunction::apply(
+      rows_RM, c10::make_intrusive<Exchange>(plan_on(plan_, rows_RM.device()), ep_), for_graph);
 }
 
 }  // namespace dsmoe::parallel

@@ -31,11 +31,12 @@ class Dispatcher {
   /// ep must outlive the dispatcher and every graph made with it.
   Dispatcher(std::shared_ptr<const DispatchPlan> plan, Communicator& ep);
 
-  /// x_NM: token vectors; weights_NK: gate weights. Differentiable in both. Sends, and returns
-  /// before anything has arrived: what needs none of it, such as the shared experts, is computed
-  /// between start and arrive, and its backward then runs while gradients travel back.
-  /// Collective over ep: rows, then weights; backward the same in reverse. No other collective on
-  /// ep in between. With one rank the rows are x itself, nothing is copied.
+  /// x_NM: token vectors, where the group serves them; weights_NK: gate weights, also on the host.
+  /// Differentiable in both. Sends, and returns before anything has arrived: what needs none of it,
+  /// such as the shared experts, is computed between start and arrive, and its backward then runs
+  /// while gradients travel back. Collective over ep: rows, then weights; backward the same in
+  /// reverse. No other collective on ep in between. With one rank the rows are x itself, nothing is
+  /// copied.
   [[nodiscard]] InFlight start(const at::Tensor& x_NM, const at::Tensor& weights_NK) const;
   [[nodiscard]] Dispatched arrive(const InFlight& flight) const;
   [[nodiscard]] Dispatched dispatch(const at::Tensor& x_NM, const at::Tensor& weights_NK) const {

@@ -46,7 +46,7 @@ Choices choices_of(const DispatchPlan& across, int64_t columns) {
 /// Gate weights in the order of arrival -> in the second hop's table.
 at::Tensor table_of(const at::Tensor& weights_P, int64_t rows, const ExpertRoute& route) {
   return at::zeros({rows * route.columns}, weights_P.options())
-      .index_copy(0, route.places_P, weights_P)
+      .index_copy(0, route.places_P.to(weights_P.device()), weights_P)
       .view({rows, route.columns});
 }
 

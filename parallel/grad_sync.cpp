@@ -30,6 +30,14 @@ double block_sum(const T* values, int64_t count) {
   return sum;
 }
 
+double sum_of_squares_on_device(const at::Tensor& flat) {
+  if (flat.numel() == 0) return 0;
+  const auto norm = at::linalg_vector_norm(flat, 2, /*dim=*/at::OptionalIntArrayRef{},
+                                           /*keepdim=*/false, at::kDouble)
+                        .item<double>();
+  return norm * norm;
+}
+
 at::Tensor own_block(const at::Tensor& flat, const Communicator& group) {
   const int64_t size = flat.numel() / group.size();
   return flat.narrow(0, group.rank() * size, size);
@@ -39,6 +47,7 @@ at::Tensor own_block(const at::Tensor& flat, const Communicator& group) {
 
 /// Blocks of fixed size, added in order: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat) {
+  if (!flat.is_cpu()) return sum_of_squares_on_device(flat);
   const int64_t blocks = (flat.numel() + kBlock - 1) / kBlock;
   std::vector<double> sums(static_cast<size_t>(blocks));
   AT_DISPATCH_FLOATING_TYPES(flat.scalar_type(), "sum_of_squares", [&] {

@@ -20,7 +20,7 @@ void check_context(int64_t context, const config::ModelConfig& model) {
 }
 
 nn::KeyValueCache random_cache(const nn::Model& model, int64_t tokens) {
-  nn::KeyValueCache cache(model->config(), model->dtype());
+  nn::KeyValueCache cache(model->config(), model->dtype(), model->device());
   cache.reserve(tokens + 1);
   for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
     cache.rows(layer, tokens).normal_();
@@ -36,7 +36,7 @@ DecodeTime time_decode(nn::Model& model, int64_t tokens, int64_t repetitions) {
   for (int64_t i = 0; i < repetitions + 1; ++i) {
     const nn::Continuation part{&cache, 1};
     const Stopwatch watch;
-    (void)model->logits(model->extend(token, {&part, 1}));
+    (void)model->logits(model->extend(token, {&part, 1})).cpu();
     const double seconds = watch.seconds();
     result.cache_bytes = cache.bytes();
     cache.cut(tokens);

@@ -28,7 +28,8 @@ class Decoder {
   void add(int64_t index, const Prompt& prompt) {
     std::unique_ptr<nn::KeyValueCache> own;
     if (prompt.cache == nullptr) {
-      own = std::make_unique<nn::KeyValueCache>(model_->config(), model_->dtype());
+      own =
+          std::make_unique<nn::KeyValueCache>(model_->config(), model_->dtype(), model_->device());
     }
     nn::KeyValueCache* cache = prompt.cache == nullptr ? own.get() : prompt.cache;
     const auto length = cache->length() + static_cast<int64_t>(prompt.ids.size());
@@ -61,8 +62,8 @@ class Decoder {
     }
     const at::Tensor hidden_NM = model_->extend(torch::tensor(ids, at::kLong), parts);
     if (running.empty()) return;
-    const at::Tensor logits_BV =
-        model_->logits(hidden_NM.index_select(0, torch::tensor(last_rows, at::kLong)));
+    const at::Tensor rows = torch::tensor(last_rows, at::kLong).to(hidden_NM.device());
+    const at::Tensor logits_BV = model_->logits(hidden_NM.index_select(0, rows)).cpu();
     for (size_t b = 0; b < running.size(); ++b) {
       take(*running[b], running[b]->sampler.next(logits_BV[static_cast<int64_t>(b)]));
     }

@@ -35,7 +35,7 @@ at::Tensor pull_on_router(const at::Tensor& term, const nn::RoutingRecord& recor
     const at::Tensor more_NE = through_affinities(gradients[1], record, model);
     dlogits_NE = dlogits_NE.defined() ? dlogits_NE + more_NE : more_NE;
   }
-  return at::mm(dlogits_NE.to(at::kDouble).t(), record.input_NM.to(at::kDouble));
+  return at::mm(dlogits_NE.to(at::kDouble).t(), record.input_NM.cpu().to(at::kDouble));
 }
 
 /// Squared norms of the pull and of the rest, and their product.
@@ -67,8 +67,9 @@ at::Tensor router_gradient(nn::ParameterStore& store, parallel::ProcessGroups& g
   const std::string name = "model.layers." + std::to_string(layer) + ".mlp.gate.weight";
   const auto found = std::find_if(store.tensors().begin(), store.tensors().end(),
                                   [&](const nn::StoredTensor& t) { return t.name == name; });
-  at::Tensor whole_EM = found == store.tensors().end() ? at::zeros_like(like_EM)
-                                                       : whole_gradient(store, groups, *found);
+  at::Tensor whole_EM = found == store.tensors().end()
+                            ? at::zeros_like(like_EM)
+                            : whole_gradient(store, groups, *found).cpu();
   if (groups.forward->size() > 1) groups.forward->all_reduce(whole_EM, parallel::ReduceOp::kSum);
   return whole_EM;
 }

@@ -23,13 +23,14 @@ std::vector<nn::StoredBuffer> buffers_to_write(const nn::ParameterStore& store,
   return topology.expert_rank() == 0 ? store.buffers() : std::vector<nn::StoredBuffer>{};
 }
 
-/// Where there are masters by way of a copy in their precision.
+/// Where there are masters by way of a copy in their precision; to a device by way of the host.
 void read_tensor(const PublishedWeights& weights, const nn::StoredTensor& tensor,
                  nn::ParameterStore& store) {
-  if (!store.has_masters() || !tensor.trains()) {
-    return weights.read(tensor.name, store.weights().view(tensor));
-  }
-  const at::Tensor values = at::empty(tensor.shape, store.masters().dense.options());
+  const bool through_master = store.has_masters() && tensor.trains();
+  const at::Tensor place = store.weights().view(tensor);
+  if (!through_master && place.is_cpu()) return weights.read(tensor.name, place);
+  const auto type = through_master ? store.masters().dense.scalar_type() : place.scalar_type();
+  const at::Tensor values = at::empty(tensor.shape, type);
   weights.read(tensor.name, values);
   store.set(tensor, values);
 }

@@ -7,6 +7,7 @@
 
 #include "modules/dispatch_type.h"
 #include "modules/kernels/kernel_table.h"
+#include "modules/own_kernels.h"
 
 namespace dsmoe::train {
 namespace {
@@ -27,6 +28,19 @@ nn::kernels::AdamW<A> constants(const config::OptimizerConfig& config, int64_t t
           .rate = static_cast<A>(lr / (1.0 - std::pow(beta1, steps))),
           .root = static_cast<A>(std::sqrt(1.0 - std::pow(beta2, steps))),
           .divisor = static_cast<A>(divisor)};
+}
+
+/// The kernel's equations by LibTorch's operations. copy: undefined where weights are their own
+/// masters.
+void update_by_library(const nn::kernels::AdamW<double>& by, const at::Tensor& gradient,
+                       const at::Tensor& weight, const at::Tensor& first, const at::Tensor& second,
+                       const at::Tensor& copy) {
+  const at::Tensor g = gradient / by.divisor;
+  first.mul_(by.beta1).add_(g, 1.0 - by.beta1);
+  second.mul_(by.beta2).addcmul_(g, g, 1.0 - by.beta2);
+  const at::Tensor root = second.sqrt().div_(by.root).add_(by.eps);
+  weight.mul_(by.shrink).addcdiv_(first, root, -by.rate);
+  if (copy.defined()) copy.copy_(weight);
 }
 
 }  // namespace
@@ -52,6 +66,13 @@ void Optimizer::update(const nn::TrainedRun& run, double lr, double gradient_div
       0, store_.share(run.group).begin + run.state, run.numel);
   const bool copies = store_.has_masters();
   const at::Tensor masters = copies ? state_of(store_.masters()) : weights;
+  if (!nn::has_own_kernels(weights)) {
+    const at::NoGradGuard no_grad;
+    return update_by_library(
+        constants<double>(config_, steps_, lr, run.decays ? config_.weight_decay : 0.0,
+                          gradient_divisor),
+        gradients, masters, state_of(first_), state_of(second_), copies ? weights : at::Tensor());
+  }
   DSMOE_DISPATCH(weights, [&] {
     using master = nn::kernels::opmath_t<scalar_t>;
     const auto by = constants<master>(config_, steps_, lr, run.decays ? config_.weight_decay : 0.0,

@@ -7,12 +7,12 @@
 
 namespace dsmoe::train {
 
-void measure(RoofPoint& point, config::Precision precision) {
+void measure(RoofPoint& point, config::Precision precision, at::Device device) {
   constexpr int kRepetitions = 7;
   constexpr double kSecondsEach = 0.02;
-  const auto dtype = compute_dtype(precision);
-  const at::Tensor a = at::randn({point.m, point.k}).to(dtype);
-  const at::Tensor b = at::randn({point.n, point.k}).to(dtype);
+  const auto where = at::TensorOptions(compute_dtype(precision)).device(device);
+  const at::Tensor a = at::randn({point.m, point.k}).to(where);
+  const at::Tensor b = at::randn({point.n, point.k}).to(where);
   at::Tensor out = at::mm(a, b.t());
   const double flops = 2.0 * static_cast<double>(point.m) * static_cast<double>(point.k) *
                        static_cast<double>(point.n);
@@ -24,6 +24,7 @@ void measure(RoofPoint& point, config::Precision precision) {
       at::mm_out(out, a, b.t());
       ++calls;
     } while (watch.seconds() < kSecondsEach);
+    (void)out[0][0].item();  // until a device is done
     best = std::max(best, flops * static_cast<double>(calls) / watch.seconds());
   }
   point.flops_per_second = best;

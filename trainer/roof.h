@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,8 +19,8 @@ struct RoofPoint {
   double flops_per_second = 0;
 };
 
-/// Measures `point` with the threads and dtype in use: the best of a few repetitions.
-void measure(RoofPoint& point, config::Precision precision);
+/// Measures `point` on `device`, with the threads and dtype in use: the best of a few repetitions.
+void measure(RoofPoint& point, config::Precision precision, at::Device device = at::kCPU);
 
 /// The 2048^3 square that speeds are quoted against, then the products of the model itself.
 [[nodiscard]] std::vector<RoofPoint> roof_points(const config::RunConfig& config);

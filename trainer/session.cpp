@@ -1,5 +1,7 @@
 #include "trainer/session.h"
 
+#include <c10/core/AutogradState.h>
+
 #include <algorithm>
 
 #include "configs/init_from.h"
@@ -39,12 +41,15 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
                  const nn::TrainingRate& rate)
     : config(run),
       topology(run_topology(run, all)),
-      world(all),
+      device(parallel::use_device_of_run(run.run.device, all)),
+      world(device.communicator ? *device.communicator : all),
       groups(parallel::make_process_groups(world, topology)),
       model(run.model, run.drop, run.batch, groups.experts(),
             nn::slices_of_stage(run, topology.stage()), nn::recompute_of(run.run.recompute)),
       store(adapted(model, run), compute_dtype(run.run.precision), rate,
-            state_sharing(run, topology)) {
+            state_sharing(run, topology), device.where) {
+  // What a backward pass defers, and whom it sends to, belong to the thread that calls it.
+  if (!device.where.is_cpu()) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   model->overlap_dispatch(run.parallel.overlap);
   at::set_num_threads(static_cast<int>(threads_per_rank(run.run.threads, ranks_on_cores)));
 }

@@ -5,6 +5,7 @@
 #include "configs/run_config.h"
 #include "modules/model.h"
 #include "modules/parameter_store.h"
+#include "parallel/devices.h"
 #include "parallel/process_groups.h"
 #include "parallel/recording_communicator.h"
 #include "parallel/topology.h"
@@ -23,6 +24,7 @@ class Session {
 
   const config::RunConfig config;
   const parallel::Topology topology;
+  parallel::Device device;
   parallel::RecordingCommunicator world;
   parallel::ProcessGroups groups;
   nn::Model model;

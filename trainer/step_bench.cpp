@@ -23,6 +23,7 @@ StepTimes time_step(TrainContext& context, const MicroBatches& batches, int64_t 
   context.optimizer.step(context.config.optimizer.lr,
                          clip_divisor(report.grad_norm, context.config.optimizer.clip_norm));
   gather_weights(context.store, context.groups);
+  if (!context.model->device().is_cpu()) context.world.barrier();  // until the device is done
   StepTimes times{whole.seconds(), report.time.forward, report.time.backward, 0, watch.lap()};
   for (const auto& [group, counts] : context.world.log()) {
     for (const auto& [operation, count] : counts) times.communication += count.seconds;
@@ -76,6 +77,7 @@ BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandC
   const parallel::TrafficLog log = session.world.log();
   sum_log(result, log, context.world);
   result.median_seconds = median(seconds);
+  result.device = session.device.where;
   result.peak_bytes = peak_resident_bytes();
   result.estimated_bytes = estimate_memory(config, session.topology).total();
   return result;

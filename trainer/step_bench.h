@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -23,7 +25,8 @@ struct BenchResult {
   double median_seconds = 0;  ///< of a step
   /// Of the last step, summed over ranks: bytes by group, then by operation.
   std::map<std::string, std::map<std::string, int64_t>> sent_bytes;
-  int64_t peak_bytes = 0;
+  at::Device device = at::kCPU;
+  int64_t peak_bytes = 0;  ///< on the host
   int64_t estimated_bytes = 0;
 };
 

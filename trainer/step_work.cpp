@@ -30,7 +30,8 @@ nn::ModelOutput run_slice(StepWork& step, int64_t micro_batch, int64_t slice,
 }
 
 at::Tensor hidden_rows_like(const nn::Model& model, const data::TokenBatch& batch) {
-  return at::empty({batch.inputs_BT.numel(), model->config().hidden_size}, model->dtype());
+  return at::empty({batch.inputs_BT.numel(), model->config().hidden_size},
+                   at::TensorOptions(model->dtype()).device(model->device()));
 }
 
 int64_t expert_group_bytes(const TrainContext& context) {

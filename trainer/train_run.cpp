@@ -193,7 +193,8 @@ void TrainRun::open_logs() {
 }
 
 void TrainRun::show_start() {
-  if (session_.config.run.precision == config::Precision::kBf16 && !multiplies_bf16()) {
+  const bool on_host = session_.device.where.is_cpu();
+  if (on_host && session_.config.run.precision == config::Precision::kBf16 && !multiplies_bf16()) {
     context_.console.warn(
         "run.precision=bf16: this CPU has no bf16 products, steps will be slower than in fp32");
   }

@@ -58,6 +58,7 @@ ALONE = {
     "data.train=[{path: no_text.jsonl}]": "no_text.jsonl:2: .*text",
     "data.train=[{path: short.txt}]": "short.txt: .*32",
     "model.init_from=none": "none: no model here",
+    "run.device=cuda": "run.device: cuda",
     "model.preset=models/none": "models/none",
     "run.resume=none": "none",
     "run.directory=short.txt": "short.txt",

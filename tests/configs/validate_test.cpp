@@ -124,11 +124,6 @@ TEST_CASE("a bias moves only where the router has one") {
                  {"balance.bias_rate (0.001000)", "model.topk_method noaux_tc"});
 }
 
-TEST_CASE("what is not implemented is refused") {
-  expect_refused([](RunConfig& c) { c.run.device = "cuda"; },
-                 {"run.device: cuda is not supported yet"});
-}
-
 TEST_CASE("a pipeline must fit the layers and its schedule") {
   expect_refused([](RunConfig& c) { c.parallel.pipeline = 99; },
                  {"parallel.pipeline (99) times parallel.chunks (1) is more than "

@@ -226,7 +226,7 @@ int BenchCommand::run(CommandContext& context) {
 int BenchCommand::run_step(const config::RunConfig& config, CommandContext& context) {
   const BenchResult result = bench_steps(config, steps, context);
   std::vector<RoofPoint> roof = roof_points(config);
-  for (RoofPoint& point : roof) measure(point, config.run.precision);
+  for (RoofPoint& point : roof) measure(point, config.run.precision, result.device);
   if (!context.first()) return 0;
   if (json) {
     std::fputs((to_json(config, roof, result).dump(2) + "\n").c_str(), stdout);

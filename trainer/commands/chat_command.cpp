@@ -41,7 +41,8 @@ class Conversation {
       : command_(command),
         loaded_(loaded),
         context_(context),
-        cache_(loaded.session->model->config(), loaded.session->model->dtype()) {}
+        cache_(loaded.session->model->config(), loaded.session->model->dtype(),
+               loaded.session->model->device()) {}
 
   /// The answer, shown as it grows where that is asked.
   std::string answer(const std::string& user, bool shown) {
