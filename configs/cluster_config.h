@@ -30,6 +30,7 @@ struct ComputeSpeed {
   double operation_seconds = 0;
   double overlap = 0;
   double ranks_per_core = 1;
+  double stragglers = 1;
   std::vector<MeasuredProduct> products;
 
   [[nodiscard]] double peak(Precision precision) const;

@@ -40,6 +40,10 @@ Rows<ComputeSpeed> compute_rows() {
           {.meaning = "ranks that take turns on what one of them computes with",
            .why = "above 1 where more ranks than cores were measured: what waits leaves its turn "
                   "to the others"}),
+      row("stragglers", &ComputeSpeed::stragglers, number(number_at_least(1)),
+          {.meaning = "how many times as long ranks take that wait for each other every few "
+                      "milliseconds, as each of them by itself",
+           .why = "above 1 where other work disturbs the ranks"}),
       row("products", &ComputeSpeed::products, list_of_maps(product_rows()),
           {.meaning = "matrix products as they were measured; those of like shape are corrected by "
                       "them"}),

@@ -117,7 +117,7 @@ const CollectiveTime& nearest(const NetworkTimes& times, const std::string& oper
 
 config::LinkSpeed measure_links(const config::RunConfig& config, const parallel::Topology& topology,
                                 parallel::Communicator& world) {
-  constexpr int64_t kRepetitions = 9;
+  constexpr int64_t kRepetitions = 5;
   const NetworkTimes times = bench_network(world, kRepetitions);
   const NumberWidths widths = widths_of(config.run.precision);
   const double rows =
@@ -155,7 +155,9 @@ config::ClusterConfig bench_cluster(const config::RunConfig& config, CommandCont
   cluster.memory.bytes = memory_of_host() / static_cast<double>(world.size());
   cluster.memory.bandwidth = on_all(world, [] { return probe_memory(); });
   cluster.memory.cache_bandwidth = on_all(world, [&] { return probe_activations(config); });
-  if (world.size() > 1) cluster.intra_node = measure_links(config, topology, world);
+  if (world.size() == 1) return cluster;
+  cluster.compute.stragglers = probe_stragglers(world);
+  cluster.intra_node = measure_links(config, topology, world);
   return cluster;
 }
 

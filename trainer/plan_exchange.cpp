@@ -80,7 +80,8 @@ double ExchangeTimes::ring(double crossing, const RankGroups& groups, bool adds)
 }
 
 double ExchangeTimes::all_reduce(double bytes, const RankGroups& groups) const {
-  return reduce_scatter(bytes, groups) + all_gather(bytes, groups);
+  const auto ranks = static_cast<double>(groups.size);
+  return ring(2 * bytes * (ranks - 1) / ranks, groups, /*adds=*/true);
 }
 
 double ExchangeTimes::reduce_scatter(double bytes, const RankGroups& groups) const {

@@ -55,11 +55,22 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
 StageTimes::StageTimes(const config::RunConfig& config, const config::ClusterConfig& cluster,
                        const parallel::Topology& topology)
     : model_(config.model),
+      stragglers_(topology.world > 1 ? cluster.compute.stragglers : 1),
       dense_(layer_times(config, cluster, topology, /*moe=*/false)),
       moe_(config.model.num_moe_layers() > 0 ? layer_times(config, cluster, topology, /*moe=*/true)
                                              : PassTimes{}),
       head_(times_of(head_work(config), Roof(cluster, config.run.precision))),
       embedding_(times_of(embedding_work(config), Roof(cluster, config.run.precision))) {}
+
+/// What ranks wait for the slowest of them counts as exchange.
+PassTimes PassTimes::with_stragglers(double factor) const {
+  PassTimes times = *this;
+  times.exchange += (factor - 1) * costs.all();
+  times.costs.forward *= factor;
+  times.costs.input_gradient *= factor;
+  times.costs.weight_gradient *= factor;
+  return times;
+}
 
 PassTimes StageTimes::of(const std::vector<nn::LayerSlice>& slices) const {
   PassTimes times;
@@ -69,7 +80,7 @@ PassTimes StageTimes::of(const std::vector<nn::LayerSlice>& slices) const {
   }
   if (slices.front().first()) times += embedding_;
   if (slices.back().last(model_)) times += head_;
-  return times;
+  return times.with_stragglers(stragglers_);
 }
 
 }  // namespace dsmoe::train

@@ -17,6 +17,8 @@ struct PassTimes {
   double exchange = 0;
 
   PassTimes& operator+=(const PassTimes& other);
+  /// All passes that many times as long.
+  [[nodiscard]] PassTimes with_stragglers(double factor) const;
 };
 
 /// Times of the model's parts on one layout, then of any stage.
@@ -29,6 +31,7 @@ class StageTimes {
 
  private:
   config::ModelConfig model_;
+  double stragglers_;
   PassTimes dense_;
   PassTimes moe_;
   PassTimes head_;

@@ -16,29 +16,19 @@
 namespace dsmoe::train {
 namespace {
 
-constexpr int kWindows = 5;
-constexpr double kWindowSeconds = 0.04;
+constexpr int kRepetitions = 5;
+constexpr double kSeconds = 0.15;
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-/// Seconds of a call: the median of windows that are filled with calls.
+/// Seconds of a call: the mean, since a step is a sum of them.
 double seconds_of(const std::function<void()>& call) {
   call();
-  std::vector<double> windows;
-  for (int i = 0; i < kWindows; ++i) {
-    const Stopwatch watch;
-    int64_t calls = 0;
-    do {
-      call();
-      ++calls;
-    } while (watch.seconds() < kWindowSeconds);
-    windows.push_back(watch.seconds() / static_cast<double>(calls));
-  }
-  return median(windows);
+  const Stopwatch watch;
+  int64_t calls = 0;
+  do {
+    call();
+    ++calls;
+  } while (watch.seconds() < kSeconds);
+  return watch.seconds() / static_cast<double>(calls);
 }
 
 int64_t whole(double value) { return std::max<int64_t>(1, std::llround(value)); }
@@ -104,17 +94,16 @@ AttentionSeconds probe_attention(const config::RunConfig& config) {
   const nn::RopeTable rope = nn::make_rope_table(m, config.data.sequence_length, dtype);
   at::Tensor out_NX;
   AttentionSeconds seconds;
-  std::vector<double> forward, backward;
-  for (int i = 0; i <= kWindows; ++i) {
+  for (int i = 0; i <= kRepetitions; ++i) {
     Stopwatch watch;
     out_NX = nn::causal_attention(q_NX, kv_NX, key_NX, segments, rope, m);
     const double passed = watch.lap();
     torch::autograd::grad({out_NX}, {q_NX, kv_NX, key_NX}, {at::ones_like(out_NX)});
     if (i == 0) continue;
-    forward.push_back(passed);
-    backward.push_back(watch.lap());
+    seconds.forward += passed / kRepetitions;
+    seconds.backward += watch.lap() / kRepetitions;
   }
-  return {median(forward), median(backward)};
+  return seconds;
 }
 
 double probe_memory() {
@@ -165,6 +154,23 @@ double probe_operation() {
     torch::autograd::grad({x.sum()}, {start});
   });
   return seconds / (3 * kCalls);  // forward, and backward about two calls
+}
+
+double probe_stragglers(parallel::Communicator& world) {
+  constexpr int kRounds = 40, kCalls = 12;  // about 10 ms a round at 50 GFLOP/s
+  Products products({256, 256, 256}, at::kFloat);
+  double computing = 0;
+  world.barrier();
+  const Stopwatch whole;
+  for (int round = 0; round < kRounds; ++round) {
+    const Stopwatch watch;
+    for (int i = 0; i < kCalls; ++i) products.multiply();
+    computing += watch.seconds();
+    world.barrier();
+  }
+  at::Tensor seconds = torch::tensor({whole.seconds(), computing}, at::kDouble);
+  world.all_reduce(seconds, parallel::ReduceOp::kSum);
+  return std::max(1.0, (seconds[0] / seconds[1]).item<double>());
 }
 
 }  // namespace dsmoe::train

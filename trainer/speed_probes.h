@@ -1,12 +1,13 @@
 #pragma once
 
 #include "configs/run_config.h"
+#include "parallel/communicator.h"
 #include "trainer/plan_work.h"
 
 namespace dsmoe::train {
 
-// Small measurements on this rank, with the threads in use. Each returns the median of a few
-// windows, in which ranks that share cores have had their turns. Local.
+// Small measurements on this rank, with the threads in use, over times in which ranks that share
+// cores have had their turns. Local, but for the last.
 
 /// Seconds of one product. Operands lie in different memory from call to call, as those of
 /// different layers and experts do.
@@ -27,5 +28,9 @@ struct AttentionSeconds {
 
 /// Seconds of a call of LibTorch on next to nothing, with the graph that it leaves.
 [[nodiscard]] double probe_operation();
+
+/// How many times as long ranks take that compute some milliseconds between barriers as each of
+/// them computes. The same on every rank. Collective.
+[[nodiscard]] double probe_stragglers(parallel::Communicator& world);
 
 }  // namespace dsmoe::train

@@ -25,7 +25,8 @@ bool is_study(const fs::path& path) {
 std::vector<std::string> recipes(const std::string& folder) {
   std::vector<std::string> found;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kConfigs + folder)) {
-    if (entry.path().extension() == ".yaml" && !is_study(entry.path())) {
+    if (entry.path().extension() == ".yaml" && !is_study(entry.path()) &&
+        entry.path().parent_path().filename() != "clusters") {
       found.push_back(entry.path().string());
     }
   }
