@@ -30,8 +30,8 @@ bool in_buckets(const config::RunConfig& config, const parallel::ProcessGroups& 
 
 GradientSums::GradientSums(const config::RunConfig& config, nn::Model& model,
                            nn::ParameterStore& store, parallel::ProcessGroups& groups)
-    : model_(model), store_(store), groups_(groups) {
-  if (!in_buckets(config, groups)) return;
+    : model_(model), store_(store), groups_(groups), overlaps_(in_buckets(config, groups)) {
+  if (!overlaps_) return;
   const auto bytes = static_cast<int64_t>(std::ceil(config.parallel.bucket_mib * (1 << 20)));
   buckets_ = gradient_buckets(store, model->slices(), model->config(), bytes);
   started_.resize(buckets_.size());
@@ -39,11 +39,11 @@ GradientSums::GradientSums(const config::RunConfig& config, nn::Model& model,
 }
 
 GradientSums::~GradientSums() {
-  if (!buckets_.empty()) model_->when_layer_left({});
+  if (overlaps_) model_->when_layer_left({});
 }
 
 void GradientSums::begin_last_pass(int64_t slice) {
-  if (buckets_.empty()) return;
+  if (!overlaps_) return;
   passing_ = slice;
   progress_ = std::make_unique<nn::ProgressScope>([this] { poll(); });
 }
@@ -99,7 +99,7 @@ void GradientSums::poll() {
 
 void GradientSums::finish() {
   const Added added(seconds_);
-  if (buckets_.empty()) return sum_gradients(store_, groups_);
+  if (!overlaps_) return sum_gradients(store_, groups_);
   for (size_t slice = model_->slices().size(); slice-- > 0;) start_complete(slice, -1);
   for (const auto& work : under_way_) work->wait();
   under_way_.clear();

@@ -43,6 +43,7 @@ class GradientSums {
   nn::Model& model_;
   nn::ParameterStore& store_;
   parallel::ProcessGroups& groups_;
+  bool overlaps_;  ///< on all ranks alike, though one may have no bucket
   std::vector<GradientBucket> buckets_;
   std::vector<bool> started_;
   std::vector<at::Tensor> parts_;

@@ -60,7 +60,7 @@ Failures reduces_under_way(Communicator& world) {
   Checks checks;
   const int64_t size = world.size();
   for (const auto dtype : {at::kFloat, at::kDouble, at::kLong}) {
-    const auto base = at::arange(1, 600000).to(dtype).remainder(1000);
+    const auto base = at::arange(1, 600000).remainder(1000).add(1).to(dtype);
     at::Tensor sum = base * (world.rank() + 1);
     at::Tensor max = base * (world.rank() - 1);
     const auto first = world.all_reduce_async(sum, ReduceOp::kSum);
