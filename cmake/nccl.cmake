@@ -16,6 +16,6 @@ find_path(CUDART_INCLUDE cuda_runtime_api.h HINTS ${CUDA_TOOLKIT_ROOT_DIR}/inclu
 find_library(CUDART_LIBRARY NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${CUDA_TOOLKIT_ROOT_DIR} ${cuda_packages}
              PATH_SUFFIXES lib lib64 REQUIRED)
 add_library(dsmoe_nccl INTERFACE)
-target_include_directories(dsmoe_nccl SYSTEM INTERFACE ${NCCL_INCLUDE} ${CUDART_INCLUDE})
+target_include_directories(dsmoe_nccl SYSTEM INTERFACE "$<BUILD_INTERFACE:${NCCL_INCLUDE};${CUDART_INCLUDE}>")
 target_link_libraries(dsmoe_nccl INTERFACE ${NCCL_LIBRARY} ${CUDART_LIBRARY})
 install(TARGETS dsmoe_nccl EXPORT dsmoe)
