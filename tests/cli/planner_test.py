@@ -35,6 +35,7 @@ LAYOUTS = ((2, ["parallel.expert=2"]),
            (4, ["parallel.expert=2", "parallel.zero=1", "run.recompute=[layer]"]),
            (4, ["parallel.expert=2", "parallel.pipeline=2", "parallel.schedule=zb_h1"]),
            (4, ["parallel.pipeline=2", "parallel.schedule=interleaved", "parallel.chunks=2", "parallel.zero=1"]))
+SHORT = "data.sequence_length=32"  # enough to count bytes
 COUNTS = 3 * 8  # bytes of a step's numbers of targets, rows and units, summed over the ranks of a stage
 
 
@@ -68,8 +69,8 @@ class PlannerTest(CliTest):
     def test_bytes_are_those_that_a_step_sends(self):
         for ranks, layout in LAYOUTS:
             with self.subTest(layout, ranks=ranks):
-                traffic = self.plan(self.write_cluster(ranks), *layout)["traffic"]
-                sent = self.bench(ranks, *layout)["sent_bytes"]
+                traffic = self.plan(self.write_cluster(ranks), *layout, SHORT)["traffic"]
+                sent = self.bench(ranks, *layout, SHORT)["sent_bytes"]
                 self.assertEqual(traffic["determined"], "parallel.expert" in " ".join(layout))
                 self.assertEqual(traffic["rows"]["bytes"] + traffic["metadata"]["bytes"],
                                  one_of(sent, "ep", "all_to_all"))
@@ -88,8 +89,8 @@ class PlannerTest(CliTest):
         for ranks in (2, 4):
             with self.subTest(ranks=ranks):
                 layout = f"parallel.expert={ranks}"
-                traffic = self.plan(self.write_cluster(ranks), layout)["traffic"]
-                run = self.train(f"run{ranks}", layout, ranks=ranks, base=SHAPE)
+                traffic = self.plan(self.write_cluster(ranks), layout, SHORT)["traffic"]
+                run = self.train(f"run{ranks}", layout, SHORT, ranks=ranks, base=SHAPE)
                 for line in metrics(run):
                     self.assertEqual(line["traffic"]["bytes"], traffic["rows"]["bytes"] + traffic["metadata"]["bytes"])
                     self.assertEqual(line["traffic"]["bytes_bound"], traffic["rows"]["bytes"])
@@ -97,7 +98,7 @@ class PlannerTest(CliTest):
 
     def test_rows_of_a_free_router_stay_below_their_bound(self):
         for ranks in (2, 4):
-            free = [f"parallel.expert={ranks}", "router.force_balance=false"]
+            free = [f"parallel.expert={ranks}", "router.force_balance=false", SHORT]
             traffic = self.plan(self.write_cluster(ranks), *free)["traffic"]
             sent = self.bench(ranks, *free)["sent_bytes"]["ep"]["all_to_all"] - traffic["metadata"]["bytes"]
             self.assertFalse(traffic["determined"])
