@@ -6,6 +6,7 @@
 
 #include "configs/init_from.h"
 #include "configs/validate.h"
+#include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/lora.h"
 #include "trainer/model_directory.h"
@@ -20,6 +21,13 @@ nn::Model& adapted(nn::Model& model, const config::RunConfig& config) {
   const nn::AdapterPlan plan = adapter_plan(config);
   if (plan.rank > 0) model->add_adapters(plan);
   return model;
+}
+
+/// One message where it is refused; what communicates there throws on all ranks alike.
+parallel::Device device_of(const config::RunConfig& config, parallel::Communicator& all) {
+  parallel::Device device;
+  agree(all, [&] { device = parallel::use_device_of_run(config.run.device, all); });
+  return device;
 }
 
 }  // namespace
@@ -41,7 +49,7 @@ Session::Session(const config::RunConfig& run, parallel::Communicator& all, int6
                  const nn::TrainingRate& rate)
     : config(run),
       topology(run_topology(run, all)),
-      device(parallel::use_device_of_run(run.run.device, all)),
+      device(device_of(run, all)),
       world(device.communicator ? *device.communicator : all),
       groups(parallel::make_process_groups(world, topology)),
       model(run.model, run.drop, run.batch, groups.experts(),

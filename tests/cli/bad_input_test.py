@@ -143,7 +143,7 @@ class BadInputTest(CliTest):
                  "data.train=[{path: none.jsonl}]": "none.jsonl: no such file",
                  "data.eval=[{path: broken.jsonl, name: x}]": "broken.jsonl:2: ",
                  "run.resume=none": "none", "run.directory=short.txt": "short.txt",
-                 "model.init_from=none": "none: no model here"}
+                 "model.init_from=none": "none: no model here", "run.device=cuda": "run.device: cuda"}
         for override, expected in cases.items():
             with self.subTest(override):
                 self.refuse_on_ranks(expected, "train", self.config, override)
