@@ -122,13 +122,14 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
     const ExpertStack gate_up(experts->gate_up, experts->gate_up_adapter);
     const ExpertStack down(experts->down, experts->down_adapter);
     // Threads of a parallel loop record graphs unless what they read is detached.
-    for_experts(has_own_kernels(rows_RM), expert_slices(offsets), [&, rows = rows_RM.detach(),
-                                         weights = weights_P.detach()](ExpertSlice s) {
-      at::Tensor h = keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
-      at::Tensor y = s.of(y_PM);
-      gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
-      down.multiply(y, activate(h, s.of(weights)), s.expert);
-    });
+    for_experts(has_own_kernels(rows_RM), expert_slices(offsets),
+                [&, rows = rows_RM.detach(), weights = weights_P.detach()](ExpertSlice s) {
+                  at::Tensor h =
+                      keeps ? s.of(h_PX) : at::empty({s.count, h_PX.size(1)}, h_PX.options());
+                  at::Tensor y = s.of(y_PM);
+                  gate_up.multiply(h, rows.index_select(0, s.of(pair_rows_P)), s.expert);
+                  down.multiply(y, activate(h, s.of(weights)), s.expert);
+                });
     ctx->save_for_backward({rows_RM, weights_P, pair_rows_P, h_PX});
     ctx->saved_data["experts"] = c10::IValue::make_capsule(experts);
     ctx->saved_data["offsets"] = offsets;

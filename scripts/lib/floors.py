@@ -3,8 +3,8 @@
 usage: floors.py        (from the repository's root; reads the files that git tracks)
 
 trainer -> modules -> parallel -> configs and trainer -> data -> configs are the only arrows. mpi.h,
-nccl.h, pcre2.h and yaml-cpp stand in one source file each, spdlog only in trainer, torch/torch.h in no file
-(the precompiled header brings it). Libraries neither print nor log nor end the process.
+nccl.h, pcre2.h and yaml-cpp stand in one file each, a source or a header NAME_library.h that only files NAME_* include;
+spdlog only in trainer, torch/torch.h in no file (the precompiled header brings it). Libraries neither print nor log nor end the process.
 """
 
 import collections
@@ -66,6 +66,16 @@ def include_findings(floor, header):
         yield f"{floor} must not include {header}"
 
 
+def library_findings(path, header):
+    match = re.search(r"(\w+)_library\.h$", header)
+    if match and not path.name.startswith(match.group(1) + "_"):
+        yield f"{header} is for files {match.group(1)}_* only"
+
+
+def is_public_header(place):
+    return ".cuh:" in place or (".h:" in place and "_library.h:" not in place)
+
+
 def file_findings(path, homes):
     floor = path.parts[0]
     text = path.read_text(encoding="utf-8")
@@ -75,7 +85,7 @@ def file_findings(path, homes):
             home = single_home(match.group(1))
             if home:
                 homes[home].add(f"{path}:{number}")
-            for finding in include_findings(floor, match.group(1)):
+            for finding in (*include_findings(floor, match.group(1)), *library_findings(path, match.group(1))):
                 yield number, finding
     if floor != "trainer":
         code = blanked(text)
@@ -89,8 +99,7 @@ def main():
     for name, places in sorted(homes.items()):
         if len({place.split(":")[0] for place in places}) > 1:
             findings.extend(f"{place}: {name} belongs to one source file only" for place in sorted(places))
-        findings.extend(
-            f"{place}: {name} must not stand in a header" for place in sorted(places) if ".h:" in place or ".cuh:" in place)
+        findings.extend(f"{place}: {name} must not stand in a header" for place in sorted(places) if is_public_header(place))
     print("\n".join(findings), end="\n" if findings else "")
     sys.exit(1 if findings else 0)
 

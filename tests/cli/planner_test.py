@@ -7,8 +7,11 @@ import unittest
 from support import ROOT, CliTest, metrics
 
 SLACK = 64 << 20
-TOLERANCE = 0.25
-TRIES = 3  # and as many again where other work on the machine has come between
+# What the planner promises of time shows only where nothing else runs on the machine: scripts/release-check says so.
+# Elsewhere only gross errors are found.
+QUIET = os.environ.get("DSMOE_QUIET") == "1"
+TOLERANCE = 0.25 if QUIET else 0.6
+TRIES = 3 if QUIET else 1  # and as many again where the machine's speed has changed in between
 
 SHAPE = {
     "run": {"name": "planned", "directory": "runs", "precision": "fp32", "threads": 1},
@@ -138,7 +141,7 @@ class PlannerTest(CliTest):
                               (4, ["parallel.expert=4"])):
             with self.subTest(layout, ranks=ranks):
                 ratios = []
-                for _ in range(2):
+                for _ in range(2 if QUIET else 4):
                     ratios += [self.ratio(ranks, *layout) for _ in range(TRIES)]
                     if abs(statistics.median(ratios) - 1) <= TOLERANCE:
                         break
