@@ -79,7 +79,7 @@ Section parallel_section() {
           {.meaning = "false: rows are waited for at once, not beside the shared experts, and "
                       "gradients are summed after the backward pass, not during it",
            .why = "to see what it is worth; `bench overlap` measures both in one run"}),
-      row("bucket_mib", &ParallelConfig::bucket_mib, number(number_above(0)),
+      row("bucket_mib", &ParallelConfig::bucket_mib, number(number_inside(0, 1 << 20)),
           {.meaning = "gradients that are summed over ranks at a time while the last backward pass "
                       "goes on",
            .unit = "MiB",

@@ -15,6 +15,7 @@ thread_local DeferredGradients* deferred = nullptr;
 void DeferredGradients::run() {
   const at::NoGradGuard no_grad;
   for (std::function<void()>& work : works_) {
+    make_progress();
     work();
     work = nullptr;
   }

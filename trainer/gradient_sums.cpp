@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "modules/deferred_gradients.h"
 #include "trainer/shared_state.h"
 #include "trainer/stopwatch.h"
 
@@ -22,6 +23,9 @@ class Added {
   Stopwatch watch_;
 };
 
+/// A library has memory of its own for each sum that is under way.
+constexpr int64_t kBucketsUnderWay = 4;
+
 bool in_buckets(const config::RunConfig& config, const parallel::ProcessGroups& groups) {
   return config.parallel.overlap && groups.data->size() > 1;
 }
@@ -33,6 +37,7 @@ GradientSums::GradientSums(const config::RunConfig& config, nn::Model& model,
     : model_(model), store_(store), groups_(groups), overlaps_(in_buckets(config, groups)) {
   if (!overlaps_) return;
   const auto bytes = static_cast<int64_t>(std::ceil(config.parallel.bucket_mib * (1 << 20)));
+  most_under_way_ = kBucketsUnderWay * bytes;
   buckets_ = gradient_buckets(store, model->slices(), model->config(), bytes);
   started_.resize(buckets_.size());
   model_->when_layer_left([this](int64_t layer) { left_layer(layer); });
@@ -56,6 +61,8 @@ void GradientSums::end_last_pass(int64_t slice) {
 }
 
 void GradientSums::left_layer(int64_t layer) {
+  // What is put off runs in the order of the pass: so does this.
+  if (nn::defers_gradients()) return nn::weight_gradient([this, layer] { left_layer(layer); });
   if (passing_ < 0) return;
   const Added added(seconds_);
   start_complete(static_cast<size_t>(passing_), layer);
@@ -79,31 +86,51 @@ void GradientSums::start_range(nn::ParameterGroup group, const GradientRange& ra
   if (ranks.size() == 1) return;
   const at::Tensor& flat = store_.gradients().of(group);
   if (!store_.sharing().any()) {
-    parts_.push_back(flat.narrow(0, range.begin, range.end - range.begin));
-    under_way_.push_back(ranks.all_reduce_async(parts_.back(), parallel::ReduceOp::kSum));
-    return;
+    at::Tensor part = flat.narrow(0, range.begin, range.end - range.begin);
+    make_room(part);
+    return add(part, ranks.all_reduce_async(part, parallel::ReduceOp::kSum));
   }
   const int64_t share = store_.share(group).longest;
   for (int64_t begin = range.begin; begin < range.end;) {
     const int64_t owner = begin / share, end = std::min(range.end, (owner + 1) * share);
-    parts_.push_back(flat.narrow(0, begin, end - begin));
-    under_way_.push_back(ranks.reduce_async(parts_.back(), owner));
+    at::Tensor part = flat.narrow(0, begin, end - begin);
+    make_room(part);
+    add(part, ranks.reduce_async(part, owner));
     begin = end;
   }
 }
 
+/// All ranks start the same sums in one order: the oldest of one is started or ahead on all others.
+void GradientSums::make_room(const at::Tensor& part) {
+  while (!under_way_.empty() &&
+         bytes_under_way_ + static_cast<int64_t>(part.nbytes()) > most_under_way_) {
+    under_way_.front().work->wait();
+    bytes_under_way_ -= under_way_.front().bytes;
+    under_way_.pop_front();
+  }
+}
+
+void GradientSums::add(const at::Tensor& part, std::unique_ptr<parallel::Work> work) {
+  under_way_.push_back({std::move(work), static_cast<int64_t>(part.nbytes())});
+  bytes_under_way_ += under_way_.back().bytes;
+}
+
 void GradientSums::poll() {
   const Added added(seconds_);
-  for (const auto& work : under_way_) work->poll();
+  std::erase_if(under_way_, [&](const Sum& sum) {
+    const bool done = sum.work->poll();
+    if (done) bytes_under_way_ -= sum.bytes;
+    return done;
+  });
 }
 
 void GradientSums::finish() {
   const Added added(seconds_);
   if (!overlaps_) return sum_gradients(store_, groups_);
   for (size_t slice = model_->slices().size(); slice-- > 0;) start_complete(slice, -1);
-  for (const auto& work : under_way_) work->wait();
+  for (const Sum& sum : under_way_) sum.work->wait();
   under_way_.clear();
-  parts_.clear();
+  bytes_under_way_ = 0;
 }
 
 }  // namespace dsmoe::train

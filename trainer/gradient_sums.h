@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace dsmoe::train {
 
 /// Sums a step's gradients over the ranks that hold the same parameters, bucket by bucket while the
 /// backward passes of the last micro-batch go on; without parallel.overlap all after them. Where
-/// ranks share the optimizer's state, each bucket's sum goes to the owners of its numbers. One for
+/// ranks share the optimizer's state, each bucket's sum goes to the owners of its numbers. At most
+/// four buckets are under way, or a larger part of a layer. One for
 /// each step; the model tells it how far a pass is.
 class GradientSums {
  public:
@@ -38,7 +40,16 @@ class GradientSums {
   void start_complete(size_t slice, int64_t layer);
   void start(const GradientBucket& bucket);
   void start_range(nn::ParameterGroup group, const GradientRange& range);
+  /// Waits for the oldest sums while too many bytes are under way beside `part`.
+  void make_room(const at::Tensor& part);
+  void add(const at::Tensor& part, std::unique_ptr<parallel::Work> work);
   void poll();
+
+  /// Under way; the work keeps the numbers.
+  struct Sum {
+    std::unique_ptr<parallel::Work> work;
+    int64_t bytes;
+  };
 
   nn::Model& model_;
   nn::ParameterStore& store_;
@@ -46,8 +57,9 @@ class GradientSums {
   bool overlaps_;  ///< on all ranks alike, though one may have no bucket
   std::vector<GradientBucket> buckets_;
   std::vector<bool> started_;
-  std::vector<at::Tensor> parts_;
-  std::vector<std::unique_ptr<parallel::Work>> under_way_;
+  std::deque<Sum> under_way_;
+  int64_t bytes_under_way_ = 0;
+  int64_t most_under_way_ = 0;
   int64_t passing_ = -1;  ///< the slice of the last pass under way
   std::unique_ptr<nn::ProgressScope> progress_;
   double seconds_ = 0;

@@ -83,8 +83,8 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   if (counts_beforehand(context.config, batches)) count_whole_step(step);
   report.time.forward += watch.lap();
   run_micro_batches(step);
-  if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.groups);
   sums.finish();
+  if (step.recorder != nullptr) step.recorder->write(step_number, context.store, context.groups);
   report.time.gradient_sums = sums.seconds();
   report.grad_norm = gradient_norm(context.store, context.groups);
   watch.lap();

@@ -7,11 +7,11 @@
 
 namespace dsmoe::train {
 
-/// Seconds of a step, on the rank that was slowest in each.
+/// Seconds of a step, on the rank that was slowest in each; what held up is the host's time.
 struct OverlapTimes {
   double step = 0;
   double gradient_sums = 0;  ///< the calculation stood still for sums of gradients
-  double row_exchanges = 0;  ///< and for rows and gate weights of a dispatch and a combine
+  double row_exchanges = 0;  ///< and for the experts' rows, with the counts and addresses before
 };
 
 struct OverlapResult {

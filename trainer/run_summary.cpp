@@ -208,8 +208,11 @@ void machine_section(Table& table, const config::RunConfig& c, const parallel::T
 /// Of `parts` of the expert group, those other than its own that a token may visit.
 int64_t most_visits(const config::ModelConfig& model, int64_t parts) {
   if (model.num_moe_layers() == 0) return 0;
-  return std::min({parts - 1, model.topk_group * std::max<int64_t>(1, parts / model.n_group),
-                   model.num_experts_per_tok});
+  const bool whole = parts % model.n_group == 0 || model.n_group % parts == 0;
+  const int64_t touched = std::max<int64_t>(1, parts / model.n_group) + (whole ? 0 : 2);
+  const int64_t of_groups =
+      model.topk_method == config::TopkMethod::kGreedy ? parts : model.topk_group * touched;
+  return std::min({parts - 1, of_groups, model.num_experts_per_tok});
 }
 
 int64_t nodes_visited(const config::RunConfig& config, const parallel::Topology& topology) {

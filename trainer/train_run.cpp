@@ -216,6 +216,7 @@ void TrainRun::show_ranks() {
   table.section("ranks");
   add_placement_rows(table, context_.placements, threads);
   context_.console.info("\n" + table.text());
+  check_nodes();
   const int64_t surplus = context_.ranks_on_cores * at::get_num_threads() -
                           static_cast<int64_t>(own_placement().cores.size());
   const auto crowded = gather_number(threads_placed_by_user() ? 0 : surplus, context_.world);
@@ -226,6 +227,20 @@ void TrainRun::show_ranks() {
                           " threads more than cores: give each rank cores of its own (mpirun "
                           "--map-by slot:PE=n), or set run.threads");
     break;
+  }
+}
+
+/// Fewer ranks than a machine has may be called a node, but not ranks of two machines.
+void TrainRun::check_nodes() {
+  const auto node = static_cast<size_t>(session_.config.parallel.ranks_per_node);
+  const auto& placements = context_.placements;
+  for (size_t rank = 0; node > 0 && rank < placements.size(); ++rank) {
+    const size_t first = rank - rank % node;
+    if (placements[rank].machine == placements[first].machine) continue;
+    return context_.console.warn(
+        "parallel.ranks_per_node=" + std::to_string(node) + ", but ranks " + std::to_string(first) +
+        " and " + std::to_string(rank) + " are on " + placements[first].host + " and " +
+        placements[rank].host + ": place consecutive ranks on one host (mpirun --map-by slot)");
   }
 }
 

@@ -50,6 +50,7 @@ class TrainRun {
   void show_start();
   /// Where the ranks run, with how many threads.
   void show_ranks();
+  void check_nodes();
 
   void finish_step(StepReport& report);
   void evaluate_all(StepReport& report);

@@ -108,6 +108,7 @@ at::Tensor TrainingStage::backward(int64_t micro_batch, int64_t slice, const at:
 
 void TrainingStage::weight_gradient(int64_t micro_batch, int64_t slice) {
   Stopwatch watch;
+  if (passes_left_[static_cast<size_t>(slice)] == 1) step_.sums.begin_last_pass(slice);
   passages_.at({micro_batch, slice}).deferred.run();
   passages_.erase({micro_batch, slice});
   step_.time.backward += watch.lap();

@@ -79,6 +79,7 @@ config::RunConfig tiny_run() {
   config::RunConfig run;
   run.run.precision = config::Precision::kFp64;
   run.run.threads = 1;
+  run.parallel.bucket_mib = 0.01;  // several buckets
   config::ModelConfig& m = run.model;
   m.vocab_size = 40;
   m.hidden_size = 24;

@@ -44,7 +44,6 @@ void check_covers(const std::vector<GradientBucket>& buckets, const nn::Paramete
 TEST_CASE("every trained number is in one bucket, whatever its size") {
   const config::RunConfig config = tiny_run();
   parallel::LocalCommunicator world;
-  nn::Model model(config.model, config.drop, config.batch, world);
   for (const bool frozen : {false, true}) {
     const nn::TrainingRate rate = [&](const std::string& name) {
       return frozen && name.find("layers.1.mlp.experts.3") != std::string::npos ? 0.0 : 1.0;
