@@ -147,7 +147,8 @@ MemoryEstimate estimate_memory(const config::RunConfig& config, const parallel::
   const auto slices = nn::slices_of_stage(config, topology.stage());
   const NumberWidths widths = widths_of(config.run.precision);
   constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
-  constexpr int64_t kCompiledProducts = int64_t{96} << 20;  // bf16, of the shapes of a run
+  // In bf16: products compiled for the shapes of a long run, and the holes they leave in the heap.
+  constexpr int64_t kCompiledProducts = int64_t{208} << 20;
   MemoryEstimate memory;
   const HeldCount count = weights.of(slices, topology.expert_size);
   const int64_t owned = shared_out(count, state_sharing(config, topology));

@@ -5,6 +5,7 @@ import unittest
 from support import ROOT, CliTest, metrics
 
 SLACK = 64 << 20
+TRIES = 3
 
 
 def cpu_has(flag):
@@ -13,16 +14,26 @@ def cpu_has(flag):
 
 class MemoryTest(CliTest):
 
-    def check(self, estimate, peak):
-        self.assertLess(abs(peak - estimate), max(SLACK, estimate // 10),
-                        f"estimated {estimate / 2**20:.0f} MiB, took {peak / 2**20:.0f} MiB")
+    def check(self, measure, slack=SLACK, least=1):
+        """measure(): estimate and peak. Threads that allocate in another order leave other holes in the heap, which only
+        ever add: now and then a run takes a tenth more. The smallest peak of `least` to TRIES counts."""
+        peaks = []
+        while len(peaks) < TRIES:
+            estimate, peak = measure()
+            peaks.append(peak)
+            if len(peaks) >= least and abs(min(peaks) - estimate) < max(slack, estimate // 10):
+                return min(peaks)
+        self.fail(f"estimated {estimate / 2**20:.0f} MiB, took {[round(peak / 2**20) for peak in peaks]} MiB")
 
-    def bench(self, shape, *overrides):
+    def bench(self, shape, *overrides, steps=2, **options):
         self.folder = ROOT  # presets are found from the repository's root
-        result = self.succeed("bench", "step", f"configs/bench/{shape}.yaml", "--steps", "2", "--json",
-                              *overrides).json()
-        self.check(result["estimated_bytes"], result["peak_bytes"])
-        return result
+
+        def measure():
+            result = self.succeed("bench", "step", f"configs/bench/{shape}.yaml", "--steps", str(steps),
+                                  "--json", *overrides).json()
+            return result["estimated_bytes"], result["peak_bytes"]
+
+        return self.check(measure, **options)
 
     def test_steps_of_the_bench_shapes(self):
         for shape in "acd":
@@ -33,9 +44,7 @@ class MemoryTest(CliTest):
         taken = {}
         for mode in ("", "norms", "mla_up", "swiglu", "experts", "norms,mla_up,swiglu,experts", "layer"):
             with self.subTest(mode):
-                result = self.bench("c", f"run.recompute=[{mode}]")
-                taken[mode] = result["peak_bytes"]
-                self.assertLess(abs(result["peak_bytes"] / result["estimated_bytes"] - 1), 0.1, mode)
+                taken[mode] = self.bench("c", f"run.recompute=[{mode}]", slack=0, least=2)
         # What 4096 tokens of 4 layers keep of queries, keys and values, and of whole layers.
         self.assertLess(taken["mla_up"], taken[""] - 4 * 1792 * 4 * 4096 // 2)
         self.assertLess(taken["layer"], taken["norms,mla_up,swiglu,experts"])
@@ -43,8 +52,8 @@ class MemoryTest(CliTest):
     @unittest.skipUnless(cpu_has("avx512_bf16"), "bf16 is emulated on this CPU")
     def test_steps_in_bf16(self):
         for shape in "ac":
-            with self.subTest(shape):
-                self.bench(shape, "run.precision=bf16")
+            with self.subTest(shape):  # with the steps come new shapes, each of which is compiled
+                self.bench(shape, "run.precision=bf16", steps=12)
 
     def test_a_run_of_two_ranks(self):
         self.compare_run()
@@ -63,8 +72,12 @@ class MemoryTest(CliTest):
                    "schedule": {"steps": 3, "warmup_steps": 1}, "eval": {"every": 0}}
         config = self.write_config("memory.yaml", **changes)
         dry = self.succeed("train", config, *overrides, "--dry-run", "--json", ranks=2).json()
-        run = self.train("memory", *overrides, ranks=2, **changes)
-        self.check(dry["memory"]["total"], max(line["memory_bytes"] for line in metrics(run)))
+
+        def measure():
+            run = self.train("memory", *overrides, "run.resume=never", ranks=2, **changes)
+            return dry["memory"]["total"], max(line["memory_bytes"] for line in metrics(run))
+
+        self.check(measure)
 
 
 if __name__ == "__main__":
