@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "trainer/memory_estimate.h"
-#include "trainer/plan_work.h"
 
 namespace dsmoe::train {
 namespace {
@@ -28,32 +27,34 @@ double row_bytes(const config::RunConfig& config) {
 
 ExchangeTimes::ExchangeTimes(const config::RunConfig& config, const config::ClusterConfig& cluster,
                              const parallel::Topology& topology)
-    : config_(config),
-      cluster_(cluster),
-      topology_(topology),
-      experts_(place_groups(expert_groups(topology), topology.world, cluster.ranks_per_node)) {}
+    : config_(config), cluster_(cluster), topology_(topology), hops_(dispatch_hops(topology)) {}
 
-double ExchangeTimes::all_to_all(double bytes) const {
-  if (topology_.expert_size == 1) return 0;
-  const double apart = experts_.most_apart;
+double ExchangeTimes::all_to_all(double bytes, const RankGroups& groups) const {
+  if (groups.size == 1) return 0;
+  const double apart = place_groups(groups, topology_.world, cluster_.ranks_per_node).most_apart;
   const double between = apart > 0 ? bytes * apart / cluster_.inter_node.bandwidth : 0;
   const double within = apart < 1 ? bytes * (1 - apart) / cluster_.intra_node.bandwidth : 0;
   const config::LinkSpeed& slower = apart > 0 ? cluster_.inter_node : cluster_.intra_node;
-  return std::max(between, within) + slower.latency * rounds(topology_.expert_size);
+  return std::max(between, within) + slower.latency * rounds(groups.size);
 }
 
-double ExchangeTimes::rows() const {
-  return all_to_all(tokens_of(config_) *
-                    expected_remote_ranks(config_.model, topology_.expert_size) *
-                    row_bytes(config_));
+HopTimes ExchangeTimes::rows() const {
+  const auto time = [&](const DispatchHop& hop) {
+    const double rows = expected_traffic(config_.model, topology_, hop).rows;
+    return all_to_all(tokens_of(config_) * rows * row_bytes(config_), hop.groups);
+  };
+  return {time(hops_.front()), hops_.size() > 1 ? time(hops_.back()) : 0};
 }
 
 double ExchangeTimes::metadata() const {
-  const auto ranks = static_cast<double>(topology_.expert_size);
-  const double pairs = tokens_of(config_) * static_cast<double>(config_.model.num_experts_per_tok) *
-                       (ranks - 1) / ranks;
   constexpr double kWord = 8;
-  return all_to_all(2 * kWord * (ranks - 1)) + all_to_all(kWord * pairs);
+  double seconds = 0;
+  for (const DispatchHop& hop : hops_) {
+    const double pairs = tokens_of(config_) * expected_traffic(config_.model, topology_, hop).pairs;
+    const auto peers = static_cast<double>(hop.groups.size - 1);
+    seconds += all_to_all(2 * kWord * peers, hop.groups) + all_to_all(kWord * pairs, hop.groups);
+  }
+  return seconds;
 }
 
 double ExchangeTimes::message() const {

@@ -30,8 +30,6 @@ int64_t members_on_node(int64_t rank, int64_t first, const RankGroups& groups,
 
 }  // namespace
 
-RankGroups expert_groups(const parallel::Topology& topology) { return {topology.expert_size, 1}; }
-
 RankGroups replica_groups(const parallel::Topology& topology) {
   return {topology.replicas(), topology.expert_size};
 }

@@ -13,7 +13,6 @@ struct RankGroups {
   int64_t stride = 1;
 };
 
-[[nodiscard]] RankGroups expert_groups(const parallel::Topology& topology);
 [[nodiscard]] RankGroups replica_groups(const parallel::Topology& topology);
 [[nodiscard]] RankGroups data_groups(const parallel::Topology& topology);
 

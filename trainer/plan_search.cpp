@@ -91,6 +91,13 @@ Kind largest_kind(const MemoryEstimate& memory) {
                            [](const Kind& a, const Kind& b) { return a.bytes < b.bytes; });
 }
 
+/// parallel.ranks_per_node: a row to each rank; and, where that differs, to each node.
+std::vector<int64_t> hop_sizes(int64_t experts, int64_t ranks_per_node) {
+  const bool spans =
+      1 < ranks_per_node && ranks_per_node < experts && experts % ranks_per_node == 0;
+  return spans ? std::vector<int64_t>{0, ranks_per_node} : std::vector<int64_t>{0};
+}
+
 class Search {
  public:
   Search(const config::RunConfig& config, const Planner& planner)
@@ -127,7 +134,10 @@ class Search {
       for (const int64_t zero : {0, 1}) {
         if (zero == 1 && alone) continue;  // nobody to share with
         config.parallel.zero = zero;
-        try_batches(config);
+        for (const int64_t node : hop_sizes(experts, planner_.cluster().ranks_per_node)) {
+          config.parallel.ranks_per_node = node;
+          try_batches(config);
+        }
       }
     }
   }

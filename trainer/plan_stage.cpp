@@ -32,13 +32,17 @@ PassTimes layer_times(const config::RunConfig& config, const config::ClusterConf
   if (!moe || topology.expert_size == 1) return times;
   const ExchangeTimes exchange(config, cluster, topology);
   const bool again = nn::recompute_of(config.run.recompute).layer;
-  const double rows = exchange.rows();
-  const double forward = exchange.metadata() + exposed(rows, beside.costs.forward, cluster) + rows;
-  const double backward = rows + exposed(rows, beside.costs.input_gradient, cluster) +
-                          (again ? exposed(rows, beside.costs.forward, cluster) : 0);
+  const HopTimes rows = exchange.rows();
+  const auto beside_shared = [&](double computed) {
+    return exposed(rows.first, computed, cluster) + rows.second;
+  };
+  const double forward = exchange.metadata() + beside_shared(beside.costs.forward) + rows.both();
+  const double backward = rows.both() + beside_shared(beside.costs.input_gradient) +
+                          (again ? beside_shared(beside.costs.forward) : 0);
   times.costs.forward += forward;
   times.costs.input_gradient += backward;
   times.exchange = forward + backward;
+  times.backward_exchange = backward;
   return times;
 }
 
@@ -49,7 +53,12 @@ PassTimes& PassTimes::operator+=(const PassTimes& other) {
   costs.input_gradient += other.costs.input_gradient;
   costs.weight_gradient += other.costs.weight_gradient;
   exchange += other.exchange;
+  backward_exchange += other.backward_exchange;
   return *this;
+}
+
+double PassTimes::computed_backward() const {
+  return costs.input_gradient + costs.weight_gradient - backward_exchange;
 }
 
 StageTimes::StageTimes(const config::RunConfig& config, const config::ClusterConfig& cluster,
@@ -66,6 +75,7 @@ StageTimes::StageTimes(const config::RunConfig& config, const config::ClusterCon
 PassTimes PassTimes::with_stragglers(double factor) const {
   PassTimes times = *this;
   times.exchange += (factor - 1) * costs.all();
+  times.backward_exchange += (factor - 1) * (costs.input_gradient + costs.weight_gradient);
   times.costs.forward *= factor;
   times.costs.input_gradient *= factor;
   times.costs.weight_gradient *= factor;

@@ -10,11 +10,15 @@
 
 namespace dsmoe::train {
 
-/// Seconds of a micro-batch on one rank, by pass; `exchange`: of all three, what dispatch and
-/// combine take that nothing hides.
+/// Seconds of a micro-batch on one rank, by pass. Of all three, what dispatch and combine take that
+/// nothing hides: `exchange`, of it behind the forward pass `backward_exchange`.
 struct PassTimes {
   parallel::PassCosts costs{0, 0, 0};
   double exchange = 0;
+  double backward_exchange = 0;
+
+  /// Of the backward pass, what is computed: the link is free meanwhile.
+  [[nodiscard]] double computed_backward() const;
 
   PassTimes& operator+=(const PassTimes& other);
   /// All passes that many times as long.

@@ -1,6 +1,7 @@
 #include "trainer/plan_step.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "configs/errors.h"
 #include "configs/validate.h"
@@ -30,9 +31,20 @@ int64_t owned_by(const HeldCount& held, const nn::StateSharing& sharing) {
          parallel::share_of(held.expert, sharing.expert).longest;
 }
 
+/// Of sums that begin while the last micro-batch's backward pass goes on, what is left behind it:
+/// no less than the last bucket.
+double left_of_sums(double seconds, int64_t bytes, const PassTimes& micro_batch,
+                    const config::RunConfig& config, const config::ClusterConfig& cluster) {
+  if (!config.parallel.overlap || bytes == 0) return seconds;
+  const double buckets = std::ceil(real(bytes) / (config.parallel.bucket_mib * (1 << 20)));
+  const double beside = cluster.compute.overlap * micro_batch.computed_backward();
+  return std::max(seconds - beside, seconds / buckets);
+}
+
 /// What comes behind the micro-batches, on one stage.
 void add_update(PlannedSeconds& seconds, const config::RunConfig& config, const HeldCount& held,
-                const config::ClusterConfig& cluster, const parallel::Topology& topology) {
+                const PassTimes& micro_batch, const config::ClusterConfig& cluster,
+                const parallel::Topology& topology) {
   const ExchangeTimes exchange(config, cluster, topology);
   const Roof roof(cluster, config.run.precision);
   const NumberWidths widths = widths_of(config.run.precision);
@@ -47,7 +59,9 @@ void add_update(PlannedSeconds& seconds, const config::RunConfig& config, const 
   const RankGroups data = data_groups(topology), replicas = replica_groups(topology);
   const int64_t owned = owned_by(held, state_sharing(config, topology));
   PlannedSeconds stage;
-  stage.gradients = sum(held.dense, data) + sum(held.expert, replicas);
+  stage.gradients =
+      left_of_sums(sum(held.dense, data) + sum(held.expert, replicas),
+                   (held.dense + held.expert) * widths.master, micro_batch, config, cluster);
   stage.weights = gather(held.dense, data) + gather(held.expert, replicas);
   // Gradients are cleared whole; their squares are summed by whoever owns them.
   stage.optimizer =
@@ -82,17 +96,18 @@ void plan_pipeline(StepPlan& plan, const config::ClusterConfig& cluster) {
 }
 
 void plan_update(StepPlan& plan, const HeldWeights& weights, const config::ClusterConfig& cluster) {
+  const StageTimes times(plan.config, cluster, plan.topology);
   for (int64_t stage = 0; stage < plan.topology.stages; ++stage) {
-    const HeldCount held =
-        weights.of(nn::slices_of_stage(plan.config, stage), plan.topology.expert_size);
-    add_update(plan.seconds, plan.config, held, cluster, plan.topology);
+    const auto slices = nn::slices_of_stage(plan.config, stage);
+    const HeldCount held = weights.of(slices, plan.topology.expert_size);
+    add_update(plan.seconds, plan.config, held, times.of(slices), cluster, plan.topology);
   }
 }
 
 parallel::Topology topology_of(const config::RunConfig& config,
                                const config::ClusterConfig& cluster) {
   return parallel::make_topology(cluster.ranks(), 0, config.parallel.expert,
-                                 config.parallel.pipeline);
+                                 config.parallel.pipeline, config.parallel.ranks_per_node);
 }
 
 /// A pipeline's slices once and for all: finding them is costly.

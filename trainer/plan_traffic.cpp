@@ -8,13 +8,13 @@
 #include "trainer/memory_estimate.h"
 #include "trainer/micro_batches.h"
 #include "trainer/plan_groups.h"
-#include "trainer/plan_work.h"
+#include "trainer/plan_hops.h"
 #include "trainer/run_summary.h"
 
 namespace dsmoe::train {
 namespace {
 
-/// Of one layer and direction, over all tokens of a step.
+/// Of one exchange of a layer in one direction, over all tokens of a step.
 struct Remote {
   double rows = 0;
   double pairs = 0;
@@ -24,17 +24,16 @@ double step_tokens(const config::RunConfig& config) {
   return static_cast<double>(config.batch.sequences * config.data.sequence_length);
 }
 
-Remote expected_remote(const config::RunConfig& config, const parallel::Topology& topology) {
-  const auto ranks = static_cast<double>(topology.expert_size);
-  const double tokens = step_tokens(config);
-  return {tokens * expected_remote_ranks(config.model, topology.expert_size),
-          tokens * static_cast<double>(config.model.num_experts_per_tok) * (ranks - 1) / ranks};
+Remote expected_remote(const config::RunConfig& config, const parallel::Topology& topology,
+                       const DispatchHop& hop) {
+  const HopTraffic token = expected_traffic(config.model, topology, hop);
+  return {step_tokens(config) * token.rows, step_tokens(config) * token.pairs};
 }
 
 /// By the turn of a token, what it sends from rank `home`; sums over turns before each. Experts are
 /// dealt out in turns of as many tokens as there are experts.
 std::vector<Remote> dealt_from(int64_t home, const config::ModelConfig& model,
-                               int64_t experts_per_rank) {
+                               int64_t experts_per_rank, const DispatchHop& hop) {
   const int64_t period = model.n_routed_experts, choices = model.num_experts_per_tok;
   const nn::RouterVariation dealing{.force_balance = true, .numbers = {0}, .keys = {}};
   const at::Tensor experts_NK = nn::balanced_experts(period, dealing, model);
@@ -45,9 +44,9 @@ std::vector<Remote> dealt_from(int64_t home, const config::ModelConfig& model,
     Remote sum = before[static_cast<size_t>(turn)];
     for (int64_t k = 0; k < choices; ++k) {
       const int64_t rank = experts[turn * choices + k] / experts_per_rank;
-      if (rank == home) continue;
+      if (!hop.leaves(home, rank)) continue;
       ++sum.pairs;
-      int64_t& last = seen[static_cast<size_t>(rank)];
+      int64_t& last = seen[static_cast<size_t>(hop.target(rank))];
       if (last != turn) ++sum.rows;
       last = turn;
     }
@@ -69,12 +68,13 @@ Remote dealt(const std::vector<Remote>& before, int64_t turn, int64_t count) {
 }
 
 /// Exact: where experts are dealt out, what a token sends depends on its place in the run.
-Remote dealt_remote(const config::RunConfig& config, const parallel::Topology& topology) {
+Remote dealt_remote(const config::RunConfig& config, const parallel::Topology& topology,
+                    const DispatchHop& hop) {
   const int64_t ranks = topology.expert_size, length = config.data.sequence_length;
   const int64_t period = config.model.n_routed_experts;
   std::vector<std::vector<Remote>> from;
   for (int64_t home = 0; home < ranks; ++home) {
-    from.push_back(dealt_from(home, config.model, period / ranks));
+    from.push_back(dealt_from(home, config.model, period / ranks, hop));
   }
   Remote sum;
   for (int64_t s = 0; s < config.batch.sequences; ++s) {
@@ -84,6 +84,13 @@ Remote dealt_remote(const config::RunConfig& config, const parallel::Topology& t
     sum.pairs += one.pairs;
   }
   return sum;
+}
+
+/// Adds bytes of which `apart` cross nodes.
+void add(LinkBytes& to, int64_t bytes, double apart) {
+  const double between = to.between_nodes() + static_cast<double>(bytes) * apart;
+  to.bytes += bytes;
+  to.apart = to.bytes > 0 ? between / static_cast<double>(to.bytes) : 0;
 }
 
 /// Rows cross out and back, forward and backward; a layer that is run again sends its rows again.
@@ -97,27 +104,36 @@ Crossings crossings(const config::RunConfig& config) {
   return again ? Crossings{5, 3} : Crossings{4, 2};
 }
 
-void plan_rows(PlannedTraffic& traffic, const config::RunConfig& config,
-               const parallel::Topology& topology) {
-  const config::ModelConfig& m = config.model;
-  if (topology.expert_size == 1 || m.num_moe_layers() == 0) return;
-  traffic.determined = config.router.force_balance && config.drop.kind == config::DropKind::kNone;
-  const Remote remote =
-      traffic.determined ? dealt_remote(config, topology) : expected_remote(config, topology);
-  const auto layers = static_cast<double>(m.num_moe_layers());
+/// Of all layers' exchanges at one hop.
+void plan_hop(PlannedTraffic& traffic, const config::RunConfig& config,
+              const parallel::Topology& topology, const DispatchHop& hop, double apart) {
+  const Remote remote = traffic.determined ? dealt_remote(config, topology, hop)
+                                           : expected_remote(config, topology, hop);
+  const auto layers = static_cast<double>(config.model.num_moe_layers());
   const NumberWidths widths = widths_of(config.run.precision);
   const Crossings crossing = crossings(config);
-  const auto row_bytes = static_cast<double>(m.hidden_size * widths.compute);
-  traffic.rows.bytes = std::llround(layers * crossing.rows * remote.rows * row_bytes);
+  const auto row_bytes = static_cast<double>(config.model.hidden_size * widths.compute);
+  add(traffic.rows, std::llround(layers * crossing.rows * remote.rows * row_bytes), apart);
   const int64_t exchanges =
       num_micro_batches(cut_batch(config, 0, config.batch.sequences), topology) *
       topology.data_size();
   constexpr double kWord = 8;  // counts of rows and pairs to each rank, an address a pair
   const double counts =
-      static_cast<double>(exchanges) * 2 * kWord * static_cast<double>(topology.expert_size - 1);
-  traffic.metadata.bytes =
+      static_cast<double>(exchanges) * 2 * kWord * static_cast<double>(hop.groups.size - 1);
+  add(traffic.metadata,
       std::llround(layers * (counts + kWord * remote.pairs +
-                             crossing.pairs * remote.pairs * static_cast<double>(widths.master)));
+                             crossing.pairs * remote.pairs * static_cast<double>(widths.master))),
+      apart);
+}
+
+void plan_rows(PlannedTraffic& traffic, const config::RunConfig& config,
+               const parallel::Topology& topology, int64_t ranks_per_node) {
+  if (topology.expert_size == 1 || config.model.num_moe_layers() == 0) return;
+  traffic.determined = config.router.force_balance && config.drop.kind == config::DropKind::kNone;
+  for (const DispatchHop& hop : dispatch_hops(topology)) {
+    plan_hop(traffic, config, topology, hop,
+             place_groups(hop.groups, topology.world, ranks_per_node).pairs_apart);
+  }
 }
 
 /// What goes round a group, of all its ranks.
@@ -133,13 +149,6 @@ Ring ring(int64_t count, int64_t ranks, const config::ParallelConfig& parallel,
   if (parallel.zero == 0) return {ranks * (2 * (ranks - 1) * count * widths.master / ranks), 0};
   return {(ranks - 1) * (parallel.overlap ? count : padded) * widths.master,
           (ranks - 1) * padded * widths.compute};
-}
-
-/// Adds bytes of which `apart` cross nodes.
-void add(LinkBytes& to, int64_t bytes, double apart) {
-  const double between = to.between_nodes() + static_cast<double>(bytes) * apart;
-  to.bytes += bytes;
-  to.apart = to.bytes > 0 ? between / static_cast<double>(to.bytes) : 0;
 }
 
 void plan_sums(PlannedTraffic& traffic, const config::RunConfig& config,
@@ -167,10 +176,8 @@ void plan_sums(PlannedTraffic& traffic, const config::RunConfig& config,
 PlannedTraffic plan_traffic(const config::RunConfig& config, const parallel::Topology& topology,
                             const HeldWeights& weights, int64_t ranks_per_node) {
   PlannedTraffic traffic;
-  plan_rows(traffic, config, topology);
+  plan_rows(traffic, config, topology, ranks_per_node);
   traffic.rows_bound = estimate_row_bytes(config, topology);
-  traffic.rows.apart = traffic.metadata.apart =
-      place_groups(expert_groups(topology), topology.world, ranks_per_node).pairs_apart;
   traffic.pipeline = {pipeline_bytes(config, topology),
                       neighbours_apart(topology.data_size(), topology.world, ranks_per_node)};
   plan_sums(traffic, config, topology, weights, ranks_per_node);

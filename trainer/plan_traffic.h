@@ -28,7 +28,7 @@ struct PlannedTraffic {
 };
 
 /// Of a full batch. Rows under the router's own choice are those expected of an even one, see
-/// expected_remote_ranks(). Local.
+/// expected_traffic(). Local.
 [[nodiscard]] PlannedTraffic plan_traffic(const config::RunConfig& config,
                                           const parallel::Topology& topology,
                                           const HeldWeights& weights, int64_t ranks_per_node);

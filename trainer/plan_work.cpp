@@ -4,6 +4,7 @@
 
 #include "modules/recompute.h"
 #include "trainer/memory_estimate.h"
+#include "trainer/plan_hops.h"
 
 namespace dsmoe::train {
 namespace {
@@ -153,27 +154,16 @@ PassWork experts_work(const Scale& s, const parallel::Topology& topology) {
             s.bytes(chosen * (5 * s.dim + 6 * width)));
   add_operations(part, 10 + 5 * here, 20 + 9 * here);
   if (topology.expert_size == 1) return part;
-  const double sent = expected_ranks(m, topology.expert_size);
-  // Packing what is sent and adding up what comes back.
-  add_bytes(part, s.bytes(5 * sent * s.dim), s.bytes(5 * sent * s.dim));
-  add_operations(part, 20, 20);
+  for (const DispatchHop& hop : dispatch_hops(topology)) {
+    const double sent = expected_traffic(m, topology, hop).visits;
+    // Packing what is sent and adding up what comes back.
+    add_bytes(part, s.bytes(5 * sent * s.dim), s.bytes(5 * sent * s.dim));
+    add_operations(part, 20, 20);
+  }
   return part;
 }
 
 void replay(PassWork& part) { part.input_gradient += part.forward; }
-
-/// C(a, k) / C(b, k).
-double ratio_of_choices(int64_t a, int64_t b, int64_t k) {
-  double ratio = 1;
-  for (int64_t i = 0; i < k; ++i) ratio *= std::max<double>(0, real(a - i)) / real(b - i);
-  return ratio;
-}
-
-double choices(int64_t n, int64_t k) {
-  double value = 1;
-  for (int64_t i = 0; i < k; ++i) value *= real(n - i) / real(i + 1);
-  return k > n ? 0 : value;
-}
 
 }  // namespace
 
@@ -241,30 +231,6 @@ PassWork embedding_work(const config::RunConfig& config) {
   add_bytes(part, s.bytes(2 * s.dim), s.bytes(3 * s.dim));
   add_operations(part, 2, 4);
   return part;
-}
-
-double expected_ranks(const config::ModelConfig& m, int64_t expert_size) {
-  if (m.n_routed_experts == 0) return 0;
-  const bool limited = m.topk_method != config::TopkMethod::kGreedy;
-  const int64_t groups = limited ? m.n_group : 1;
-  const int64_t chosen = limited ? std::min(m.topk_group, groups) : 1;
-  const int64_t group_size = m.n_routed_experts / groups;
-  const int64_t candidates = chosen * group_size;
-  const int64_t here = m.n_routed_experts / expert_size;
-  const int64_t groups_here = std::max<int64_t>(1, here / group_size);
-  const int64_t per_group = std::min(here, group_size);
-  double visited = 0;
-  for (int64_t j = 1; j <= std::min(groups_here, chosen); ++j) {
-    const double likely = choices(groups_here, j) * choices(groups - groups_here, chosen - j) /
-                          choices(groups, chosen);
-    visited += likely * (1 - ratio_of_choices(candidates - j * per_group, candidates,
-                                              m.num_experts_per_tok));
-  }
-  return real(expert_size) * visited;
-}
-
-double expected_remote_ranks(const config::ModelConfig& model, int64_t expert_size) {
-  return expected_ranks(model, expert_size) * real(expert_size - 1) / real(expert_size);
 }
 
 }  // namespace dsmoe::train

@@ -53,12 +53,4 @@ struct LayerWork {
 [[nodiscard]] PassWork head_work(const config::RunConfig& config);
 [[nodiscard]] PassWork embedding_work(const config::RunConfig& config);
 
-/// Rows that one token sends to other ranks in one direction of a layer, were its experts drawn
-/// evenly under the group limit; see expected_ranks().
-[[nodiscard]] double expected_remote_ranks(const config::ModelConfig& model, int64_t expert_size);
-/// Ranks that one token visits, its own counted: P(visited) of a rank is, over the number j of its
-/// groups among the M chosen of D, the mean of 1 - C(n - h, K) / C(n, K) with n experts in the
-/// chosen groups and h of them on the rank.
-[[nodiscard]] double expected_ranks(const config::ModelConfig& model, int64_t expert_size);
-
 }  // namespace dsmoe::train

@@ -34,6 +34,7 @@ LAYOUTS = ((2, ["parallel.expert=2"]),
            (2, ["parallel.pipeline=2"]),
            (2, ["parallel.zero=1"]),
            (4, ["parallel.expert=4"]),
+           (4, ["parallel.expert=4", "parallel.ranks_per_node=2"]),
            (4, ["parallel.expert=2"]),
            (4, ["parallel.expert=2", "parallel.zero=1", "run.recompute=[layer]"]),
            (4, ["parallel.expert=2", "parallel.pipeline=2", "parallel.schedule=zb_h1"]),
@@ -76,7 +77,7 @@ class PlannerTest(CliTest):
                 sent = self.bench(ranks, *layout, SHORT)["sent_bytes"]
                 self.assertEqual(traffic["determined"], "parallel.expert" in " ".join(layout))
                 self.assertEqual(traffic["rows"]["bytes"] + traffic["metadata"]["bytes"],
-                                 one_of(sent, "ep", "all_to_all"))
+                                 sum(one_of(sent, group, "all_to_all") for group in ("ep", "ep_across", "ep_within")))
                 self.assertEqual(traffic["pipeline"]["bytes"],
                                  one_of(sent, "pipeline_forward", "send") +
                                  one_of(sent, "pipeline_backward", "send"))
@@ -89,14 +90,19 @@ class PlannerTest(CliTest):
                     one_of(sent, group, "all_gather") for group in ("data", "expert_replicas")))
 
     def test_bytes_are_those_that_a_run_reports(self):
-        for ranks in (2, 4):
-            with self.subTest(ranks=ranks):
-                layout = f"parallel.expert={ranks}"
-                traffic = self.plan(self.write_cluster(ranks), layout, SHORT)["traffic"]
-                run = self.train(f"run{ranks}", layout, SHORT, ranks=ranks, base=SHAPE)
+        for ranks, nodes in ((2, 1), (4, 1), (4, 2)):
+            with self.subTest(ranks=ranks, nodes=nodes):
+                layout = [f"parallel.expert={ranks}"] + [f"parallel.ranks_per_node={ranks // nodes}"] * (nodes - 1)
+                traffic = self.plan(self.write_cluster(ranks // nodes, nodes), *layout, SHORT)["traffic"]
+                run = self.train(f"run{ranks}_{nodes}", *layout, SHORT, ranks=ranks, base=SHAPE)
                 for line in metrics(run):
-                    self.assertEqual(line["traffic"]["bytes"], traffic["rows"]["bytes"] + traffic["metadata"]["bytes"])
-                    self.assertEqual(line["traffic"]["bytes_bound"], traffic["rows"]["bytes"])
+                    sent = line["traffic"]
+                    self.assertEqual(sent["bytes"], traffic["rows"]["bytes"] + traffic["metadata"]["bytes"])
+                    if nodes > 1:
+                        self.assertEqual(sent["inter_node_bytes"], sum(
+                            traffic[kind]["between_nodes"] for kind in ("rows", "metadata")))
+                    else:
+                        self.assertEqual(sent["bytes_bound"], traffic["rows"]["bytes"])
                     self.assertEqual(line["traffic"]["metadata_bytes"], traffic["metadata"]["bytes"])
 
     def test_rows_of_a_free_router_stay_below_their_bound(self):

@@ -1,4 +1,4 @@
-"""scripts/test --cuda on a machine without a device."""
+"""scripts/test --cuda on a machine without a device, and scripts/check-cuda where something fails."""
 
 import os
 import pathlib
@@ -20,6 +20,21 @@ class NoDevice(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertEqual(done.stdout, "")
         self.assertRegex(done.stderr, "^error: no CUDA device: .*\nhint: scripts/check-cuda ")
+
+
+class BrokenBuild(unittest.TestCase):
+    def test_a_step_that_fails_ends_the_check(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cmake = pathlib.Path(folder) / "cmake"
+            cmake.write_text("#!/bin/sh\nexit 1\n")
+            cmake.chmod(0o755)
+            done = subprocess.run([ROOT / "scripts/check-cuda", "conformance", "product"], capture_output=True, text=True,
+                                  check=False, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("check-cuda: conformance", done.stdout)
+        self.assertNotIn("check-cuda: product", done.stdout)
+        self.assertNotIn("passed", done.stdout)
+        self.assertLessEqual(done.stderr.count("failed: "), 1, done.stderr)
 
 
 if __name__ == "__main__":

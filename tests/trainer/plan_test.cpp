@@ -1,5 +1,6 @@
 #include "trainer/plan_search.h"
 
+#include <algorithm>
 #include <set>
 
 #include "configs/errors.h"
@@ -10,6 +11,7 @@
 #include "tests/support/catch.h"
 #include "trainer/micro_batches.h"
 #include "trainer/plan_groups.h"
+#include "trainer/plan_hops.h"
 #include "trainer/plan_pipeline.h"
 #include "trainer/plan_roof.h"
 
@@ -86,6 +88,113 @@ TEST_CASE("expected ranks of a token are the mean over all choices it may make")
       CHECK(train::expected_ranks(model, ranks) == Approx(counted_ranks(model, ranks)));
     }
   }
+}
+
+/// Of a token of rank `home`, by its choices alone: rows and pairs across nodes, then within.
+struct SentByHops {
+  int64_t rows_across = 0, pairs_across = 0, rows_within = 0, pairs_within = 0;
+
+  void add(int64_t home, const std::vector<int64_t>& chosen_ranks, int64_t per_node) {
+    std::set<int64_t> nodes, ranks;
+    for (const int64_t rank : chosen_ranks) {
+      if (rank / per_node != home / per_node) {
+        nodes.insert(rank / per_node);
+        ++pairs_across;
+      }
+      if (rank % per_node != home % per_node) {
+        ranks.insert(rank);
+        ++pairs_within;
+      }
+    }
+    rows_across += static_cast<int64_t>(nodes.size());
+    rows_within += static_cast<int64_t>(ranks.size());
+  }
+};
+
+TEST_CASE("with ranks_per_node a row is planned to cross to a node once, and to fan out inside") {
+  config::RunConfig run = small_run();
+  run.router.force_balance = true;
+  run.parallel.expert = 4;
+  run.parallel.ranks_per_node = 2;
+  const auto topology = parallel::make_topology(8, 0, 4, 1, 2);
+  SentByHops sent;
+  for (int64_t rank = 0; rank < 8; ++rank) {
+    const auto own = parallel::make_topology(8, rank, 4, 1, 2);
+    const auto cut = train::cut_batch(run, 0, run.batch.sequences);
+    for (int64_t i = 0; i < train::num_micro_batches(cut, own); ++i) {
+      const auto range = train::micro_batch(cut, own, i);
+      dsmoe::nn::RouterVariation dealing{.force_balance = true, .numbers = {}, .keys = {}};
+      for (int64_t s = range.begin; s < range.end; ++s) dealing.numbers.push_back(s);
+      const int64_t tokens = (range.end - range.begin) * run.data.sequence_length;
+      const at::Tensor experts = dsmoe::nn::balanced_experts(tokens, dealing, run.model);
+      for (int64_t n = 0; n < tokens; ++n) {
+        std::vector<int64_t> ranks;
+        for (int64_t k = 0; k < run.model.num_experts_per_tok; ++k) {
+          ranks.push_back(experts[n][k].item<int64_t>() / 2);
+        }
+        sent.add(own.expert_rank(), ranks, 2);
+      }
+    }
+  }
+  const train::HeldWeights weights(run);
+  const auto traffic = train::plan_traffic(run, topology, weights, 2);
+  const int64_t layers = run.model.num_moe_layers(), row = 4 * layers * run.model.hidden_size * 4;
+  CHECK(traffic.rows.bytes == row * (sent.rows_across + sent.rows_within));
+  CHECK(traffic.rows.between_nodes() == Approx(static_cast<double>(row * sent.rows_across)));
+  const int64_t pairs = sent.pairs_across + sent.pairs_within;
+  CHECK(traffic.metadata.bytes == layers * (8 * 2 * 8 * (1 + 1) + (8 + 2 * 4) * pairs));
+  run.parallel.ranks_per_node = 0;
+  const auto flat = train::plan_traffic(run, parallel::make_topology(8, 0, 4, 1), weights, 2);
+  CHECK(traffic.rows.between_nodes() < flat.rows.between_nodes());
+}
+
+TEST_CASE("on two hops an even router's rows are those of nodes and of ranks") {
+  const config::RunConfig run = small_run();
+  const auto topology = parallel::make_topology(8, 0, 8, 1, 2);
+  const auto hops = train::dispatch_hops(topology);
+  REQUIRE(hops.size() == 2);
+  const auto across = train::expected_traffic(run.model, topology, hops[0]);
+  const auto within = train::expected_traffic(run.model, topology, hops[1]);
+  CHECK(across.rows == Approx(counted_ranks(run.model, 4) * 3 / 4));
+  CHECK(within.rows == Approx(counted_ranks(run.model, 8) / 2));
+  CHECK(across.pairs == Approx(3.0 * 3 / 4));
+  CHECK(within.pairs == Approx(3.0 / 2));
+  CHECK(train::dispatch_hops(parallel::make_topology(8, 0, 8, 1)).size() == 1);
+}
+
+TEST_CASE("where nodes are far apart the best layouts of experts in several send rows to nodes") {
+  config::RunConfig run = small_run();
+  run.batch.pool = 1;
+  config::ClusterConfig cluster = small_cluster(2, 4);
+  cluster.inter_node.bandwidth = 1e6;
+  const train::Planner planner(run, cluster);
+  run.parallel.expert = 8;
+  const double flat = planner.plan(run).seconds.exchange;
+  run.parallel.ranks_per_node = 4;
+  CHECK(planner.plan(run).seconds.exchange < 0.7 * flat);
+  const auto ranking = train::rank_layouts(run, planner, 10'000);
+  const auto first = std::find_if(ranking.best.begin(), ranking.best.end(),
+                                  [](const auto& p) { return p.topology.expert_size == 8; });
+  REQUIRE(first != ranking.best.end());
+  CHECK(first->config.parallel.ranks_per_node == 4);
+}
+
+TEST_CASE("sums that overlap are planned to leave their last bucket, or what is not hidden") {
+  config::RunConfig run = small_run();
+  config::ClusterConfig cluster = small_cluster(2, 1);
+  run.parallel.overlap = false;
+  const double whole = train::Planner(run, cluster).plan(run).seconds.gradients;
+  run.parallel.overlap = true;
+  run.parallel.bucket_mib = 0.001;
+  const auto left = [&](double overlap) {
+    cluster.compute.overlap = overlap;
+    return train::Planner(run, cluster).plan(run).seconds.gradients;
+  };
+  CHECK(left(0) == Approx(whole));  // nothing computes beside an exchange there
+  CHECK(left(1e-3) < whole);
+  cluster.compute.fp32 = 1e6;  // a backward pass that hides all
+  CHECK(left(1) < 0.1 * whole);
+  CHECK(left(1) > 0);
 }
 
 TEST_CASE("rows of experts that are dealt out are those that the deal sends") {

@@ -88,6 +88,7 @@ Json layout_json(const StepPlan& plan) {
           {"pipeline", plan.topology.stages},
           {"expert", plan.topology.expert_size},
           {"replicas", plan.topology.replicas()},
+          {"ranks_per_node", parallel.ranks_per_node},
           {"zero", parallel.zero},
           {"schedule", parallel.schedule},
           {"chunks", parallel.chunks},
@@ -106,8 +107,11 @@ std::string layout_words(const StepPlan& plan) {
     if (parallel.chunks > 1) text += " of " + std::to_string(parallel.chunks);
     text += ") x ";
   }
-  text += "expert " + std::to_string(plan.topology.expert_size) + " x replicas " +
-          std::to_string(plan.topology.replicas());
+  text += "expert " + std::to_string(plan.topology.expert_size);
+  if (plan.topology.experts_span_nodes()) {
+    text += " (by nodes of " + std::to_string(parallel.ranks_per_node) + ")";
+  }
+  text += " x replicas " + std::to_string(plan.topology.replicas());
   if (parallel.zero == 1 && plan.topology.data_size() > 1) text += ", ZeRO-1";
   std::string again;
   for (const std::string& name : plan.config.run.recompute)
