@@ -55,7 +55,28 @@ void sum_log(BenchResult& result, const parallel::TrafficLog& log, parallel::Com
   }
 }
 
+std::vector<RankMemory> memory_by_rank(const RankMemory& own, parallel::Communicator& world) {
+  at::Tensor all = at::zeros({world.size(), 2}, at::kLong);
+  all[world.rank()][0] = own.peak_bytes;
+  all[world.rank()][1] = own.estimated_bytes;
+  if (world.size() > 1) world.all_reduce(all, parallel::ReduceOp::kSum);
+  std::vector<RankMemory> memory;
+  for (int64_t rank = 0; rank < world.size(); ++rank) {
+    memory.push_back({all[rank][0].item<int64_t>(), all[rank][1].item<int64_t>()});
+  }
+  return memory;
+}
+
 }  // namespace
+
+RankMemory BenchResult::largest_memory() const {
+  RankMemory most;
+  for (const RankMemory& one : memory) {
+    most.peak_bytes = std::max(most.peak_bytes, one.peak_bytes);
+    most.estimated_bytes = std::max(most.estimated_bytes, one.estimated_bytes);
+  }
+  return most;
+}
 
 BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandContext& context) {
   constexpr int64_t kWarmUp = 2;
@@ -78,8 +99,8 @@ BenchResult bench_steps(const config::RunConfig& config, int64_t steps, CommandC
   sum_log(result, log, context.world);
   result.median_seconds = median(seconds);
   result.device = session.device.where;
-  result.peak_bytes = peak_resident_bytes();
-  result.estimated_bytes = estimate_memory(config, session.topology).total();
+  result.memory = memory_by_rank(
+      {peak_resident_bytes(), estimate_memory(config, session.topology).total()}, context.world);
   return result;
 }
 

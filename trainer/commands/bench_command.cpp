@@ -12,7 +12,6 @@
 #include "trainer/commands/overlap_report.h"
 #include "trainer/decode_bench.h"
 #include "trainer/human.h"
-#include "trainer/memory_usage.h"
 #include "trainer/roof.h"
 #include "trainer/session.h"
 #include "trainer/step_bench.h"
@@ -101,8 +100,12 @@ nlohmann::ordered_json to_json(const config::RunConfig& config, const std::vecto
   const double rate = (flops.forward + flops.backward) / best.total;
   json["flops"] = rate;
   json["share_of_roof"] = rate / roof[0].flops_per_second;
-  json["peak_bytes"] = peak_resident_bytes();
-  json["estimated_bytes"] = result.estimated_bytes;
+  json["peak_bytes"] = result.largest_memory().peak_bytes;
+  json["estimated_bytes"] = result.largest_memory().estimated_bytes;
+  for (const RankMemory& one : result.memory) {
+    json["ranks"].push_back(
+        {{"peak_bytes", one.peak_bytes}, {"estimated_bytes", one.estimated_bytes}});
+  }
   json["sent_bytes"] = result.sent_bytes;
   return json;
 }
@@ -235,9 +238,10 @@ int BenchCommand::run_step(const config::RunConfig& config, CommandContext& cont
   Table table;
   show_roof(table, roof);
   show_step(table, config, result.best, roof[0].flops_per_second);
-  table.section("memory");
-  table.row("peak resident", human_bytes(static_cast<double>(result.peak_bytes)));
-  table.row("estimated", human_bytes(static_cast<double>(result.estimated_bytes)));
+  table.section(result.memory.size() > 1 ? "memory, of the rank that has most" : "memory");
+  const RankMemory most = result.largest_memory();
+  table.row("peak resident", human_bytes(static_cast<double>(most.peak_bytes)));
+  table.row("estimated", human_bytes(static_cast<double>(most.estimated_bytes)));
   context.console.info(table.text());
   return 0;
 }
