@@ -174,6 +174,7 @@ class PlannerTest(CliTest):
                                 "--layouts", 2).out
             for expected in ("memory per rank", "dispatch and combine", "tokens/s", "best of", "others do not"):
                 self.assertIn(expected, text)
+            self.assertEqual("left out" in text, plan == "v2")  # the one with zb_h1
 
     def test_bad_questions(self):
         good, typo = self.write_cluster(2), self.folder / "typo.yaml"

@@ -9,14 +9,19 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def run_with(command, fake, *arguments):
+    """The script, where another program stands for `command`."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = pathlib.Path(folder) / command
+        program.write_text(fake)
+        program.chmod(0o755)
+        return subprocess.run([ROOT / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False,
+                              env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}, timeout=60)
+
+
 class NoDevice(unittest.TestCase):
     def test_it_says_so_before_anything_is_installed_or_built(self):
-        with tempfile.TemporaryDirectory() as folder:
-            shown = pathlib.Path(folder) / "nvidia-smi"
-            shown.write_text("#!/bin/sh\nexit 9\n")
-            shown.chmod(0o755)
-            done = subprocess.run([ROOT / "scripts/test", "--cuda"], capture_output=True, text=True, check=False,
-                                  env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}, timeout=30)
+        done = run_with("nvidia-smi", "#!/bin/sh\nexit 9\n", "scripts/test", "--cuda")
         self.assertEqual(done.returncode, 2)
         self.assertEqual(done.stdout, "")
         self.assertRegex(done.stderr, "^error: no CUDA device: .*\nhint: scripts/check-cuda ")
@@ -24,12 +29,7 @@ class NoDevice(unittest.TestCase):
 
 class BrokenBuild(unittest.TestCase):
     def test_a_step_that_fails_ends_the_check(self):
-        with tempfile.TemporaryDirectory() as folder:
-            cmake = pathlib.Path(folder) / "cmake"
-            cmake.write_text("#!/bin/sh\nexit 1\n")
-            cmake.chmod(0o755)
-            done = subprocess.run([ROOT / "scripts/check-cuda", "conformance", "product"], capture_output=True, text=True,
-                                  check=False, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}, timeout=60)
+        done = run_with("cmake", "#!/bin/sh\nexit 1\n", "scripts/check-cuda", "conformance", "product")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("check-cuda: conformance", done.stdout)
         self.assertNotIn("check-cuda: product", done.stdout)

@@ -90,6 +90,30 @@ TEST_CASE("expected ranks of a token are the mean over all choices it may make")
   }
 }
 
+/// Calls visit(home, ranks) for every token of a step: where it is, and where its experts are, one
+/// each, when they are dealt out. 8 ranks; experts_per_rank of run.model.
+template <typename Visit>
+void for_each_dealt_token(const config::RunConfig& run, int64_t experts_per_rank, Visit visit) {
+  for (int64_t rank = 0; rank < 8; ++rank) {
+    const auto own = parallel::make_topology(8, rank, run.parallel.expert, 1);
+    const auto cut = train::cut_batch(run, 0, run.batch.sequences);
+    for (int64_t i = 0; i < train::num_micro_batches(cut, own); ++i) {
+      const auto range = train::micro_batch(cut, own, i);
+      dsmoe::nn::RouterVariation dealing{.force_balance = true, .numbers = {}, .keys = {}};
+      for (int64_t s = range.begin; s < range.end; ++s) dealing.numbers.push_back(s);
+      const int64_t tokens = (range.end - range.begin) * run.data.sequence_length;
+      const at::Tensor experts = dsmoe::nn::balanced_experts(tokens, dealing, run.model);
+      for (int64_t n = 0; n < tokens; ++n) {
+        std::vector<int64_t> ranks;
+        for (int64_t k = 0; k < run.model.num_experts_per_tok; ++k) {
+          ranks.push_back(experts[n][k].item<int64_t>() / experts_per_rank);
+        }
+        visit(own.expert_rank(), ranks);
+      }
+    }
+  }
+}
+
 /// Of a token of rank `home`, by its choices alone: rows and pairs across nodes, then within.
 struct SentByHops {
   int64_t rows_across = 0, pairs_across = 0, rows_within = 0, pairs_within = 0;
@@ -118,24 +142,8 @@ TEST_CASE("with ranks_per_node a row is planned to cross to a node once, and to 
   run.parallel.ranks_per_node = 2;
   const auto topology = parallel::make_topology(8, 0, 4, 1, 2);
   SentByHops sent;
-  for (int64_t rank = 0; rank < 8; ++rank) {
-    const auto own = parallel::make_topology(8, rank, 4, 1, 2);
-    const auto cut = train::cut_batch(run, 0, run.batch.sequences);
-    for (int64_t i = 0; i < train::num_micro_batches(cut, own); ++i) {
-      const auto range = train::micro_batch(cut, own, i);
-      dsmoe::nn::RouterVariation dealing{.force_balance = true, .numbers = {}, .keys = {}};
-      for (int64_t s = range.begin; s < range.end; ++s) dealing.numbers.push_back(s);
-      const int64_t tokens = (range.end - range.begin) * run.data.sequence_length;
-      const at::Tensor experts = dsmoe::nn::balanced_experts(tokens, dealing, run.model);
-      for (int64_t n = 0; n < tokens; ++n) {
-        std::vector<int64_t> ranks;
-        for (int64_t k = 0; k < run.model.num_experts_per_tok; ++k) {
-          ranks.push_back(experts[n][k].item<int64_t>() / 2);
-        }
-        sent.add(own.expert_rank(), ranks, 2);
-      }
-    }
-  }
+  for_each_dealt_token(
+      run, 2, [&](int64_t home, const std::vector<int64_t>& ranks) { sent.add(home, ranks, 2); });
   const train::HeldWeights weights(run);
   const auto traffic = train::plan_traffic(run, topology, weights, 2);
   const int64_t layers = run.model.num_moe_layers(), row = 4 * layers * run.model.hidden_size * 4;
@@ -203,27 +211,15 @@ TEST_CASE("rows of experts that are dealt out are those that the deal sends") {
   run.parallel.expert = 4;
   const auto topology = parallel::make_topology(8, 0, 4, 1);
   int64_t rows = 0, pairs = 0;
-  for (int64_t rank = 0; rank < 8; ++rank) {
-    const auto own = parallel::make_topology(8, rank, 4, 1);
-    const auto cut = train::cut_batch(run, 0, run.batch.sequences);
-    for (int64_t i = 0; i < train::num_micro_batches(cut, own); ++i) {
-      const auto range = train::micro_batch(cut, own, i);
-      dsmoe::nn::RouterVariation dealing{.force_balance = true, .numbers = {}, .keys = {}};
-      for (int64_t s = range.begin; s < range.end; ++s) dealing.numbers.push_back(s);
-      const int64_t tokens = (range.end - range.begin) * run.data.sequence_length;
-      const at::Tensor experts = dsmoe::nn::balanced_experts(tokens, dealing, run.model);
-      for (int64_t n = 0; n < tokens; ++n) {
-        std::set<int64_t> remote;
-        for (int64_t k = 0; k < run.model.num_experts_per_tok; ++k) {
-          const int64_t to = experts[n][k].item<int64_t>() / 2;
-          if (to == own.expert_rank()) continue;
-          remote.insert(to);
-          ++pairs;
-        }
-        rows += static_cast<int64_t>(remote.size());
-      }
+  for_each_dealt_token(run, 2, [&](int64_t home, const std::vector<int64_t>& ranks) {
+    std::set<int64_t> remote;
+    for (const int64_t to : ranks) {
+      if (to == home) continue;
+      remote.insert(to);
+      ++pairs;
     }
-  }
+    rows += static_cast<int64_t>(remote.size());
+  });
   const auto traffic = train::plan_traffic(run, topology, train::HeldWeights(run), 4);
   const int64_t layers = run.model.num_moe_layers(), dim = run.model.hidden_size;
   CHECK(traffic.determined);

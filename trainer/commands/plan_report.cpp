@@ -20,7 +20,8 @@ std::string time_text(double seconds) {
 
 std::string percent(double share) { return fixed(100 * share, 1) + " %"; }
 
-void memory_section(Table& table, const MemoryEstimate& memory, double limit) {
+void memory_section(Table& table, const StepPlan& plan, double limit) {
+  const MemoryEstimate& memory = plan.memory;
   table.section("memory per rank, of the stage that needs most");
   table.row("weights", bytes(memory.weights));
   table.row("gradients", bytes(memory.gradients));
@@ -30,6 +31,9 @@ void memory_section(Table& table, const MemoryEstimate& memory, double limit) {
   const auto total = static_cast<double>(memory.total());
   table.row("together", bytes(total) + " of " + bytes(limit) +
                             (total > limit ? ": DOES NOT FIT" : ", " + percent(total / limit)));
+  if (plan.topology.stages > 1 && plan.config.parallel.schedule == "zb_h1") {
+    table.row("left out", "what zb_h1 keeps on late stages for put-off weight gradients");
+  }
 }
 
 std::string link_text(const LinkBytes& link) {
@@ -127,7 +131,7 @@ std::string plan_text(const StepPlan& plan, const config::ClusterConfig& cluster
   table.row("cluster", std::to_string(cluster.nodes) + " x " +
                            std::to_string(cluster.ranks_per_node) + " ranks");
   table.row("ranks", layout_words(plan));
-  memory_section(table, plan.memory, cluster.memory.bytes);
+  memory_section(table, plan, cluster.memory.bytes);
   traffic_section(table, plan.traffic);
   time_section(table, plan);
   outcome_section(table, plan, cluster);
