@@ -23,6 +23,7 @@ find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
+find_library(JEMALLOC_LIBRARY jemalloc)
 
 # Third-party headers are SYSTEM: their warnings are not ours.
 # Without OpenMP's flag ATen's headers compile at::parallel_for as a plain loop. The wheel brings its own runtime:
@@ -40,5 +41,13 @@ endif()
 # in a target that does not see the wheel's headers.
 add_library(dsmoe_spdlog INTERFACE)
 target_link_libraries(dsmoe_spdlog INTERFACE spdlog::spdlog)
+
+# The program's heap: see trainer/heap.h. Nothing refers to jemalloc by name, and sanitizers bring a heap of their own.
+add_library(dsmoe_heap INTERFACE)
+if(JEMALLOC_LIBRARY AND NOT DSMOE_SANITIZE)
+  target_link_libraries(dsmoe_heap INTERFACE -Wl,--push-state,--no-as-needed ${JEMALLOC_LIBRARY} -Wl,--pop-state)
+else()
+  message(STATUS "Heap: the C library's malloc, where a step takes up to a sixth more memory than dsmoe estimates")
+endif()
 
 install(TARGETS dsmoe_torch dsmoe_spdlog EXPORT dsmoe)

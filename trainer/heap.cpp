@@ -4,6 +4,13 @@
 
 #include <limits>
 
+/// jemalloc's name for the settings that a program brings along: one heap for all sizes and
+/// threads, which gives nothing back.
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "narenas:1,oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1";
+}
+
 namespace dsmoe::train {
 
 void keep_freed_memory() {

@@ -4,57 +4,14 @@
 #include <filesystem>
 
 #include "modules/layer_slices.h"
-#include "modules/recompute.h"
 #include "parallel/pipeline_schedule.h"
+#include "trainer/activation_elements.h"
 #include "trainer/micro_batches.h"
+#include "trainer/plan_hops.h"
 #include "trainer/shared_state.h"
 
 namespace dsmoe::train {
 namespace {
-
-/// Elements that a layer's attention keeps for backward, per token.
-int64_t attention_elements(const config::ModelConfig& model, const nn::Recompute& again) {
-  const int64_t output = model.num_attention_heads * (model.v_head_dim + 1);
-  const int64_t inputs = (again.norms ? 1 : 2) * model.hidden_size;
-  if (!model.is_mla()) {
-    // Queries, keys and values, the last two once more as attention reads them, and two inputs.
-    return inputs + model.num_attention_heads * model.qk_head_dim() + 2 * model.cache_width() +
-           output;
-  }
-  const int64_t heads = again.mla_up
-                            ? 0
-                            : model.num_attention_heads *
-                                  (model.qk_head_dim() + model.qk_nope_head_dim + model.v_head_dim);
-  const int64_t query_latent = model.q_lora_rank.value_or(0);
-  const int64_t normed = again.norms ? 0 : query_latent + model.kv_lora_rank;
-  return inputs + query_latent + 2 * model.kv_lora_rank + 2 * model.qk_rope_head_dim + normed +
-         heads + output;
-}
-
-/// Elements that a layer's feed-forward part keeps for backward, per token.
-int64_t feed_forward_elements(const config::ModelConfig& model, bool moe,
-                              const nn::Recompute& again) {
-  const int64_t activated = again.swiglu ? 2 : 3;
-  if (!moe) {
-    return (again.norms ? 1 : 2) * model.hidden_size + activated * model.intermediate_size;
-  }
-  const int64_t shared = activated * model.n_shared_experts * model.moe_intermediate_size;
-  const int64_t routed =
-      again.experts ? 0 : 2 * model.num_experts_per_tok * model.moe_intermediate_size;
-  return 3 * model.hidden_size + shared + routed + 2 * model.n_routed_experts;
-}
-
-/// Elements per token of a whole layer.
-int64_t layer_elements(const config::ModelConfig& model, int64_t layer,
-                       const nn::Recompute& again) {
-  return attention_elements(model, again) +
-         feed_forward_elements(model, model.is_moe_layer(layer), again);
-}
-
-/// What stays of a layer that is run again, per token: its input, scores and logits.
-int64_t replayed_elements(const config::ModelConfig& model, int64_t layer) {
-  return model.hidden_size + (model.is_moe_layer(layer) ? 2 * model.n_routed_experts : 0);
-}
 
 /// Tokens take two bytes each in memory (four above 65,536 kinds), and a file is its text and
 /// little more: as many bytes, or a third as many subwords. A .bin stays on disk.
@@ -79,33 +36,71 @@ int64_t shared_out(const HeldCount& count, const nn::StateSharing& sharing) {
          parallel::share_of(count.expert, sharing.expert).longest;
 }
 
-/// Passes of a micro-batch through a slice whose activations a stage keeps at a time.
-int64_t live_passes(const config::RunConfig& config, const parallel::Topology& topology) {
+/// Passes of a micro-batch through a slice that a stage has in memory at a time.
+struct LivePasses {
+  int64_t whole = 1;    ///< whose backward pass is still to come
+  int64_t put_off = 0;  ///< of which only weight gradients are still to come
+};
+
+LivePasses live_passes(const config::RunConfig& config, const parallel::Topology& topology) {
+  if (topology.stages == 1) return {};
   const config::ParallelConfig& parallel = config.parallel;
-  if (topology.stages == 1) return 1;
   const int64_t count = num_micro_batches(cut_batch(config, 0, config.batch.sequences), topology);
-  return parallel::live_activations(parallel::schedule_kind(parallel.schedule), topology.stage(),
-                                    {topology.stages, count, parallel.chunks});
+  const auto kind = parallel::schedule_kind(parallel.schedule);
+  const int64_t live =
+      parallel::live_activations(kind, topology.stage(), {topology.stages, count, parallel.chunks});
+  if (kind != parallel::ScheduleKind::kZeroBubbleH1) return {live, 0};
+  const int64_t whole = std::min(topology.stages - topology.stage(), live);
+  return {whole, live - whole};
 }
 
-/// At the peak: of each pass that is kept, what an average slice keeps and the rows that came in
-/// and went on; and what one layer makes again in its backward pass.
+/// Elements per token of a micro-batch's pass through a slice.
+struct SliceElements {
+  int64_t whole = 0;     ///< from its forward to its backward pass
+  int64_t put_off = 0;   ///< from its backward pass to its weight gradients, if they are put off
+  int64_t backward = 0;  ///< that its backward pass adds at most
+
+  /// The backward pass goes on to the layer before: what comes behind is no longer kept whole.
+  void precede(int64_t kept, int64_t remade, int64_t later) {
+    backward = std::max(backward, put_off - whole + remade);
+    whole += kept;
+    put_off += later;
+    backward = std::max(backward, put_off - whole);
+  }
+};
+
+SliceElements slice_elements(const config::RunConfig& config, int64_t expert_size, bool puts_off,
+                             const nn::LayerSlice& slice) {
+  const config::ModelConfig& model = config.model;
+  const double arrived = expert_size > 1 ? expected_ranks(model, expert_size) : 0;
+  const nn::Recompute again = nn::recompute_of(config.run.recompute);
+  SliceElements elements;
+  for (int64_t i = slice.end - 1; i >= slice.begin; --i) {
+    const int64_t kept =
+        again.layer ? replayed_elements(model, i) : layer_elements(model, i, again, arrived);
+    // Put-off layers are let go of in another order than they came: an eighth more for the holes.
+    const int64_t later = puts_off ? put_off_elements(model, i, again, arrived) * 9 / 8 : 0;
+    elements.precede(kept, layer_elements(model, i, {}, arrived) - kept, later);
+  }
+  return elements;
+}
+
+/// At the peak: of each pass that is kept, an average slice and the rows that came in and went on;
+/// and what a backward pass adds.
 int64_t activation_elements(const config::RunConfig& config, const parallel::Topology& topology,
                             const std::vector<nn::LayerSlice>& slices) {
-  const config::ModelConfig& model = config.model;
-  const nn::Recompute again = nn::recompute_of(config.run.recompute);
-  int64_t kept = 0, remade = 0;
+  const bool puts_off = topology.stages > 1 && config.parallel.schedule == "zb_h1";
+  SliceElements sum;
   for (const nn::LayerSlice& slice : slices) {
-    for (int64_t i = slice.begin; i < slice.end; ++i) {
-      const int64_t here =
-          again.layer ? replayed_elements(model, i) : layer_elements(model, i, again);
-      kept += here;
-      remade = std::max(remade, layer_elements(model, i, {}) - here);
-    }
+    const auto one = slice_elements(config, topology.expert_size, puts_off, slice);
+    sum.whole += one.whole;
+    sum.put_off += one.put_off;
+    sum.backward = std::max(sum.backward, one.backward);
   }
-  const int64_t passes = live_passes(config, topology);
-  const int64_t per_token =
-      4 * model.hidden_size * passes + kept * passes / static_cast<int64_t>(slices.size()) + remade;
+  const auto count = static_cast<int64_t>(slices.size());
+  const LivePasses live = live_passes(config, topology);
+  const int64_t per_token = live.whole * (sum.whole / count + 4 * config.model.hidden_size) +
+                            live.put_off * sum.put_off / count + sum.backward;
   return per_token * config.batch.micro_sequences * config.data.sequence_length;
 }
 
@@ -114,7 +109,8 @@ int64_t head_gradients(const config::RunConfig& config, const parallel::Topology
                        const std::vector<nn::LayerSlice>& slices) {
   const bool every = topology.stages > 1 && config.parallel.schedule == "gpipe";
   if (!every || !slices.back().last(config.model)) return 0;
-  return (live_passes(config, topology) - 1) * config.model.vocab_size * config.model.hidden_size;
+  return (live_passes(config, topology).whole - 1) * config.model.vocab_size *
+         config.model.hidden_size;
 }
 
 /// What checkpoint.background copies: the weights that this rank writes, and its share of the
@@ -146,7 +142,7 @@ MemoryEstimate estimate_memory(const config::RunConfig& config, const parallel::
                                const HeldWeights& weights) {
   const auto slices = nn::slices_of_stage(config, topology.stage());
   const NumberWidths widths = widths_of(config.run.precision);
-  constexpr int64_t kProgram = int64_t{230} << 20;  // resident after loading LibTorch 2.13 for CPU
+  constexpr int64_t kProgram = int64_t{160} << 20;  // resident after loading LibTorch 2.13 for CPU
   // In bf16: products compiled for the shapes of a long run, and the holes they leave in the heap.
   constexpr int64_t kCompiledProducts = int64_t{208} << 20;
   MemoryEstimate memory;

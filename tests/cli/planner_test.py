@@ -6,7 +6,7 @@ import unittest
 
 from support import ROOT, CliTest, metrics
 
-SLACK = 64 << 20
+SLACK = 32 << 20
 # What the planner promises of time shows only where nothing else runs on the machine: scripts/release-check says so.
 # Elsewhere only gross errors are found.
 QUIET = os.environ.get("DSMOE_QUIET") == "1"
@@ -153,13 +153,19 @@ class PlannerTest(CliTest):
                         break
                 self.assertLessEqual(abs(statistics.median(ratios) - 1), TOLERANCE, ratios)
 
-    def test_the_published_layout_of_v2_is_the_best_of_its_machine(self):
+    def test_the_published_layout_of_v2_is_the_best_of_its_machine_but_for_its_schedule(self):
         self.folder = ROOT  # presets are found from the repository's root
-        plan = self.plan("configs/clusters/h800_16x8.yaml", config="configs/plans/v2.yaml")
+        cluster = "configs/clusters/h800_16x8.yaml"
+        published = self.plan(cluster, config="configs/plans/v2.yaml")
+        self.assertEqual(published["layout"]["schedule"], "zb_h1")
+        plan = self.plan(cluster, "parallel.schedule=1f1b", config="configs/plans/v2.yaml")
         self.assertLess(plan["memory"]["total"], 80e9)
+        self.assertGreater(published["memory"]["total"], 80e9)  # of put-off weight gradients
         # Published: 172.8 K hours. A roofline is a lower bound, and not an empty one.
-        self.assertLess(plan["hours_per_trillion_tokens"], 172.8e3)
-        self.assertGreater(plan["hours_per_trillion_tokens"], 172.8e3 / 2)
+        for one in (plan, published):
+            self.assertLess(one["hours_per_trillion_tokens"], 172.8e3)
+            self.assertGreater(one["hours_per_trillion_tokens"], 172.8e3 / 2)
+        self.assertLess(published["hours_per_trillion_tokens"], plan["hours_per_trillion_tokens"])
         ranking = plan["ranking"]
         self.assertEqual(ranking["best"][0]["layout"], plan["layout"])
         self.assertEqual(ranking["fitting"] + sum(one["count"] for one in ranking["rejected"]), ranking["tried"])
@@ -174,7 +180,6 @@ class PlannerTest(CliTest):
                                 "--layouts", 2).out
             for expected in ("memory per rank", "dispatch and combine", "tokens/s", "best of", "others do not"):
                 self.assertIn(expected, text)
-            self.assertEqual("left out" in text, plan == "v2")  # the one with zb_h1
 
     def test_bad_questions(self):
         good, typo = self.write_cluster(2), self.folder / "typo.yaml"

@@ -31,9 +31,6 @@ void memory_section(Table& table, const StepPlan& plan, double limit) {
   const auto total = static_cast<double>(memory.total());
   table.row("together", bytes(total) + " of " + bytes(limit) +
                             (total > limit ? ": DOES NOT FIT" : ", " + percent(total / limit)));
-  if (plan.topology.stages > 1 && plan.config.parallel.schedule == "zb_h1") {
-    table.row("left out", "what zb_h1 keeps on late stages for put-off weight gradients");
-  }
 }
 
 std::string link_text(const LinkBytes& link) {
