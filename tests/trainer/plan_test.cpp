@@ -354,7 +354,7 @@ TEST_CASE("what needs more memory than a rank has is told with both numbers and 
   bool told = false;
   for (const auto& one : ranking.rejected) {
     told = told ||
-           one.reason.find("of 100.0 MiB, most of it data and program: 2") != std::string::npos;
+           one.reason.find("of 100.0 MiB, most of it data and program: 160") != std::string::npos;
   }
   CHECK(told);
 }
