@@ -20,8 +20,7 @@ std::string time_text(double seconds) {
 
 std::string percent(double share) { return fixed(100 * share, 1) + " %"; }
 
-void memory_section(Table& table, const StepPlan& plan, double limit) {
-  const MemoryEstimate& memory = plan.memory;
+void memory_section(Table& table, const MemoryEstimate& memory, double limit) {
   table.section("memory per rank, of the stage that needs most");
   table.row("weights", bytes(memory.weights));
   table.row("gradients", bytes(memory.gradients));
@@ -128,7 +127,7 @@ std::string plan_text(const StepPlan& plan, const config::ClusterConfig& cluster
   table.row("cluster", std::to_string(cluster.nodes) + " x " +
                            std::to_string(cluster.ranks_per_node) + " ranks");
   table.row("ranks", layout_words(plan));
-  memory_section(table, plan, cluster.memory.bytes);
+  memory_section(table, plan.memory, cluster.memory.bytes);
   traffic_section(table, plan.traffic);
   time_section(table, plan);
   outcome_section(table, plan, cluster);
