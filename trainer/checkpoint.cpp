@@ -6,11 +6,12 @@
 #include "configs/dump.h"
 #include "configs/errors.h"
 #include "configs/resolve.h"
+#include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
-#include "trainer/checkpoint_directory.h"
 #include "trainer/lora.h"
 #include "trainer/manifest.h"
 #include "trainer/model_directory.h"
+#include "trainer/newest_checkpoint.h"
 #include "trainer/optimizer_state.h"
 
 namespace dsmoe::train {
@@ -19,9 +20,11 @@ namespace {
 /// Nothing only where nothing was saved: a run whose checkpoints are all damaged must not silently
 /// begin again over its own metrics.
 std::optional<std::string> newest_or_none(const std::string& checkpoints,
-                                          std::vector<std::string>& warnings) {
-  const auto found = newest_complete(checkpoints, warnings);
+                                          std::vector<std::string>& warnings,
+                                          parallel::Communicator& world) {
+  const auto found = newest_complete(checkpoints, warnings, world);
   if (found || warnings.empty()) return found;
+  if (world.rank() > 0) throw PeerFailed();
   std::string text = checkpoints + ": no checkpoint here is whole:";
   for (const std::string& warning : warnings) text += "\n  " + warning;
   throw CheckpointError(text + "\nhint: run.resume=never starts over; another run.name, too");
@@ -46,10 +49,11 @@ bool must_match(const std::string& key) {
 
 std::optional<std::string> find_checkpoint(const std::string& checkpoints,
                                            const std::string& resume,
-                                           std::vector<std::string>& warnings) {
+                                           std::vector<std::string>& warnings,
+                                           parallel::Communicator& world) {
   if (resume == "never") return std::nullopt;
-  if (resume == "auto") return newest_or_none(checkpoints, warnings);
-  verify(resume);
+  if (resume == "auto") return newest_or_none(checkpoints, warnings, world);
+  agree(world, [&] { verify(resume, "", {world.rank(), world.size()}); });
   return resume;
 }
 

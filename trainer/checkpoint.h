@@ -28,10 +28,12 @@ struct Checkpointed {
 
 /// The step directory that `run.resume` asks for, if any. auto: the newest that verifies, a warning
 /// for each newer one that does not, or CheckpointError when there are some and none does; never:
-/// none; a directory: that one, or CheckpointError.
+/// none; a directory: that one, or CheckpointError. Each rank reads a part of the files.
+/// Collective; throws as agree does.
 [[nodiscard]] std::optional<std::string> find_checkpoint(const std::string& checkpoints,
                                                          const std::string& resume,
-                                                         std::vector<std::string>& warnings);
+                                                         std::vector<std::string>& warnings,
+                                                         parallel::Communicator& world);
 
 /// Throws CheckpointError listing the keys that differ from the checkpoint's and must not (model,
 /// data, batch.sequences, batch.pool, balance, drop, run.seed, run.precision) unless

@@ -8,7 +8,6 @@
 
 #include "configs/errors.h"
 #include "trainer/atomic_file.h"
-#include "trainer/manifest.h"
 
 namespace dsmoe::train {
 namespace {
@@ -48,16 +47,6 @@ std::vector<std::string> names_in(const std::string& directory) {
   return names;
 }
 
-/// Descending.
-std::vector<int64_t> steps_in(const std::string& checkpoints) {
-  std::vector<int64_t> steps;
-  for (const std::string& name : names_in(checkpoints)) {
-    if (const auto step = parse_step_directory(name)) steps.push_back(*step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
-}
-
 void sync_tree(const std::string& directory) {
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (entry.is_directory()) sync_directory(entry.path().string());
@@ -89,11 +78,16 @@ std::optional<int64_t> latest_step(const std::string& checkpoints) {
   return parse_step_directory(std::string_view(text).substr(0, text.find('\n')));
 }
 
-std::string without_hint(const std::string& message) {
-  return message.substr(0, message.find("\nhint: "));
-}
-
 }  // namespace
+
+std::vector<int64_t> steps_in(const std::string& checkpoints) {
+  std::vector<int64_t> steps;
+  for (const std::string& name : names_in(checkpoints)) {
+    if (const auto step = parse_step_directory(name)) steps.push_back(*step);
+  }
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
 
 std::string step_directory_name(int64_t step) {
   std::string digits = std::to_string(step);
@@ -133,22 +127,6 @@ std::string publish(const std::string& checkpoints, int64_t step) {
 
 void update_latest(const std::string& checkpoints, int64_t step) {
   write_file_atomically(checkpoints + "/latest", step_directory_name(step) + "\n");
-}
-
-std::optional<std::string> newest_complete(const std::string& checkpoints,
-                                           std::vector<std::string>& warnings) {
-  for (const int64_t step : steps_in(checkpoints)) {
-    const std::string path = step_path(checkpoints, step);
-    try {
-      verify(path);
-      return path;
-    } catch (const UserError& error) {
-      warnings.push_back("skipped a damaged checkpoint: " + without_hint(error.what()));
-    } catch (const IoError& error) {
-      warnings.push_back(std::string("skipped an unreadable checkpoint: ") + error.what());
-    }
-  }
-  return std::nullopt;
 }
 
 std::vector<std::string> abandon_after(const std::string& checkpoints, int64_t step) {

@@ -27,10 +27,8 @@ std::string publish(const std::string& checkpoints, int64_t step);
 /// Makes `latest` name `step`, atomically.
 void update_latest(const std::string& checkpoints, int64_t step);
 
-/// The newest step directory that verifies; nothing if none does or there is no directory. Adds one
-/// line to `warnings` for each newer one that does not.
-[[nodiscard]] std::optional<std::string> newest_complete(const std::string& checkpoints,
-                                                         std::vector<std::string>& warnings);
+/// The complete steps there, newest first; none where there is no directory.
+[[nodiscard]] std::vector<int64_t> steps_in(const std::string& checkpoints);
 
 /// Renames the step directories after `step` to step-NNNNNNNN.abandoned, where no run resumes from
 /// them and nothing removes them but another of that name. For a run that goes on from `step`, be

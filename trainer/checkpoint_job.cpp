@@ -1,5 +1,7 @@
 #include "trainer/checkpoint_job.h"
 
+#include <filesystem>
+
 #include "configs/dump.h"
 #include "configs/hf_config.h"
 #include "trainer/agreement.h"
@@ -11,6 +13,8 @@
 
 namespace dsmoe::train {
 namespace {
+
+constexpr const char* kRecords = "/records";  ///< of each rank, until rank 0 has put them together
 
 /// The buffers, or copies of what this rank writes of them.
 nn::FlatPair kept(const std::string& name, const nn::FlatPair& pair, CopyPool* copies,
@@ -58,6 +62,7 @@ CheckpointJob::CheckpointJob(std::string checkpoints, const Checkpointed& run,
       staging_(checkpoints_ + "/" + step_directory_name(state.step) + ".tmp"),
       config_(run.config),
       base_(run.base),
+      rank_(run.topology.rank),
       shards_(run.topology.shards()),
       manifest_(describe(run, state.step)) {
   const at::NoGradGuard no_grad;
@@ -111,6 +116,33 @@ void CheckpointJob::write() const {
   }
   make_directories(staging_ + "/optimizer");
   if (optimizer_file_ >= 0) write_optimizer_file(staging_, optimizer_file_, optimizer_);
+  record_own();
+}
+
+// A manifest of a rank's own files, for rank 0, which else would read what all have written.
+void CheckpointJob::record_own() const {
+  Manifest own = manifest_;
+  if (!weights_file_.empty())
+    own.files[weights_file_] = record_file(staging_ + "/" + weights_file_);
+  if (optimizer_file_ >= 0) {
+    const std::string file = optimizer_file(optimizer_file_);
+    own.files[file] = record_file(staging_ + "/" + file);
+  }
+  const std::string records = staging_ + kRecords + "/" + std::to_string(rank_);
+  make_directories(records);
+  write_manifest(records, own);
+}
+
+std::map<std::string, FileRecord> CheckpointJob::all_records() const {
+  std::map<std::string, FileRecord> known;
+  const std::string records = staging_ + kRecords;
+  std::error_code error;
+  const std::filesystem::directory_iterator all(records, error);
+  if (error) throw_file_error("read", records, error.value());
+  for (const auto& entry : all) known.merge(read_manifest(entry.path().string()).files);
+  std::filesystem::remove_all(records, error);
+  if (error) throw_file_error("remove", records, error.value());
+  return record_files(staging_, known);
 }
 
 void CheckpointJob::complete() const {
@@ -121,7 +153,7 @@ void CheckpointJob::complete() const {
   }
   for (const TextFile& file : texts_) write_file_atomically(staging_ + "/" + file.path, file.text);
   Manifest manifest = manifest_;
-  manifest.files = record_files(staging_);
+  manifest.files = all_records();
   write_manifest(staging_, manifest);
   publish(checkpoints_, manifest.step);
   prune(checkpoints_, config_.checkpoint.keep, config_.checkpoint.permanent_every);

@@ -37,8 +37,8 @@ class CheckpointJob {
   CheckpointJob(std::string checkpoints, const Checkpointed& run, const RunState& state,
                 const data::Tokenizer& tokenizer, CopyPool* copies);
 
-  /// Writes and syncs this rank's files. Local, touches nothing of the run: may have a thread of
-  /// its own. Throws as throw_file_error.
+  /// Writes and syncs this rank's files, and records them. Local, touches nothing of the run: may
+  /// have a thread of its own. Throws as throw_file_error.
   void write() const;
 
   /// Rank 0, once every rank has written: files that speak of all others, manifest.json last; the
@@ -52,11 +52,14 @@ class CheckpointJob {
   void take_model(const Checkpointed& run, CopyPool* copies);
   void take_adapter(const Checkpointed& run, CopyPool* copies);
   void take_optimizer(const Checkpointed& run, CopyPool* copies);
+  void record_own() const;
+  [[nodiscard]] std::map<std::string, FileRecord> all_records() const;
 
   std::string checkpoints_;
   std::string staging_;
   config::RunConfig config_;
   AdapterBase base_;
+  int64_t rank_;
   int64_t shards_;
   std::string weights_file_;  ///< of this rank; empty: another rank writes the same
   std::vector<NamedTensor> weights_;

@@ -26,19 +26,31 @@ void CheckpointSaver::save(const std::string& checkpoints, const Checkpointed& r
 
 void CheckpointSaver::begin(Phase phase, std::function<void()> work) {
   phase_ = phase;
-  work_ = std::async(std::launch::async, std::move(work));
+  failed_ = std::make_shared<std::atomic<bool>>(false);
+  work_ = std::async(std::launch::async, [failed = failed_, work = std::move(work)] {
+    try {
+      work();
+    } catch (...) {
+      *failed = true;
+      throw;
+    }
+  });
 }
 
-bool CheckpointSaver::all_ready() {
-  const bool ready = work_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  at::Tensor busy = at::full({1}, ready ? 0 : 1, at::kLong);
-  if (world_.size() > 1) world_.all_reduce(busy, parallel::ReduceOp::kMax);
-  return busy.item<int64_t>() == 0;
+CheckpointSaver::Outcome CheckpointSaver::outcome() {
+  const bool ended = work_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  const Outcome own = *failed_ ? Outcome::kFailed : ended ? Outcome::kEnded : Outcome::kUnderWay;
+  at::Tensor latest = at::full({1}, static_cast<int64_t>(own), at::kLong);
+  if (world_.size() > 1) world_.all_reduce(latest, parallel::ReduceOp::kMax);
+  return static_cast<Outcome>(latest.item<int64_t>());
 }
 
 void CheckpointSaver::advance() {
   const Phase ended = std::exchange(phase_, Phase::kIdle);
-  agree(world_, [&] { work_.get(); });
+  const bool under_way = work_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+  agree(world_, [&] {
+    if (*failed_ || !under_way) work_.get();  // else another rank has failed
+  });
   if (ended == Phase::kWriting) {
     begin(Phase::kCompleting, [job = job_, first = world_.rank() == 0] {
       if (first) job->complete();
@@ -52,17 +64,17 @@ void CheckpointSaver::advance() {
 
 void CheckpointSaver::poll() {
   const Stopwatch waiting;
-  if (phase_ != Phase::kIdle && all_ready()) {
-    waited_ += waiting.seconds();
-    advance();
-  }
+  if (phase_ == Phase::kIdle) return;
+  const Outcome now = outcome();
+  waited_ += waiting.seconds();
+  if (now != Outcome::kUnderWay) advance();
 }
 
 void CheckpointSaver::wait() {
   while (phase_ != Phase::kIdle) {
     const Stopwatch waiting;
     work_.wait();
-    static_cast<void>(all_ready());
+    static_cast<void>(outcome());
     waited_ += waiting.seconds();
     advance();
   }

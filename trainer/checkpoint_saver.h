@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <memory>
@@ -11,7 +13,8 @@
 namespace dsmoe::train {
 
 /// Writes checkpoints, while training waits or beside it, one at a time. All calls are collective
-/// over world and throw, as agree does, what writing threw on any rank; then nothing is under way.
+/// over world and throw, as agree does, what writing threw on any rank, as soon as it has: others
+/// may still write files of that checkpoint, which stays incomplete. After that it saves no more.
 class CheckpointSaver {
  public:
   /// saved: told of each complete checkpoint, with the seconds that training waited for it and
@@ -35,12 +38,15 @@ class CheckpointSaver {
 
  private:
   enum class Phase { kIdle, kWriting, kCompleting };
+  /// Of all ranks together: the later counts.
+  enum class Outcome : int64_t { kEnded, kUnderWay, kFailed };
 
   /// Runs on this rank, beside training.
   void begin(Phase phase, std::function<void()> work);
-  /// Whether every rank has ended the phase's work.
-  [[nodiscard]] bool all_ready();
-  /// To the next phase: the files of all ranks are there, or the checkpoint is complete.
+  /// Of the phase's work: ended on every rank, or failed on one, whatever the others do.
+  [[nodiscard]] Outcome outcome();
+  /// To the next phase: the files of all ranks are there, or the checkpoint is complete. Throws as
+  /// agree does what has failed.
   void advance();
 
   parallel::Communicator& world_;
@@ -49,6 +55,7 @@ class CheckpointSaver {
   Phase phase_ = Phase::kIdle;
   std::shared_ptr<const CheckpointJob> job_;
   std::future<void> work_;
+  std::shared_ptr<std::atomic<bool>> failed_;  ///< of work_
   Stopwatch watch_;
   double waited_ = 0;
 };

@@ -116,7 +116,7 @@ config::ExpertChoice score_experts(const config::RunConfig& asked, CommandContex
   std::unique_ptr<data::Loader> loader;
   agree(context.world, [&] {
     const std::string directory = config::find_model_directory(config.model.init_from);
-    if (context.first()) verify_model_directory(directory);
+    verify_model_directory(directory, {context.world.rank(), context.world.size()});
     load_model_directory(directory, config.model, session.store);
     loader = std::make_unique<data::Loader>(config.data, config.run.seed);
   });

@@ -65,7 +65,7 @@ LoadedModel open_model(const OpenOptions& options, CommandContext& context) {
   agree(context.world, [&] {
     place = find_model_place(options.model, options.base);
     loaded.directory = place.directory;
-    if (context.first()) verify_model_directory(loaded.directory);
+    verify_model_directory(loaded.directory, {context.world.rank(), context.world.size()});
     config = config_of_directory(loaded.directory, context.world.size(), notices);
     config.run.precision = precision_of(options.precision);
     loaded.tokenizer = tokenizer_of(loaded.directory, config.model);

@@ -40,8 +40,10 @@ inline constexpr int64_t kManifestFormat = 1;
 /// is malformed.
 [[nodiscard]] FileRecord record_file(const std::string& path);
 
-/// Records of all files below `directory` but its manifest, by relative path.
-[[nodiscard]] std::map<std::string, FileRecord> record_files(const std::string& directory);
+/// Records of all files below `directory` but its manifest, by relative path. known: those that
+/// need not be read again.
+[[nodiscard]] std::map<std::string, FileRecord> record_files(
+    const std::string& directory, const std::map<std::string, FileRecord>& known = {});
 
 /// Writes manifest.json, atomically and synced. Throws as throw_file_error.
 void write_manifest(const std::string& directory, const Manifest& manifest);
@@ -49,9 +51,16 @@ void write_manifest(const std::string& directory, const Manifest& manifest);
 /// Throws CheckpointError when it is missing, damaged or of another format.
 [[nodiscard]] Manifest read_manifest(const std::string& directory);
 
+/// Of several that read the same files: every count-th file, from `index`.
+struct ReadersShare {
+  int64_t index = 0;
+  int64_t count = 1;
+};
+
 /// Reads every file and returns the manifest they agree with. Throws CheckpointError naming the
 /// first file that does not, both sizes or hashes, and the damaged tensor; also when a directory
 /// called step-N holds another step. `below`: only files whose relative path begins so, "model/".
-Manifest verify(const std::string& directory, std::string_view below = "");
+/// share: only those; the manifest returned has them alone.
+Manifest verify(const std::string& directory, std::string_view below = "", ReadersShare share = {});
 
 }  // namespace dsmoe::train

@@ -94,8 +94,8 @@ std::optional<std::string> step_directory_of(const std::string& model_directory)
   return step;
 }
 
-void verify_model_directory(const std::string& model_directory) {
-  if (const auto step = step_directory_of(model_directory)) verify(*step, "model/");
+void verify_model_directory(const std::string& model_directory, ReadersShare share) {
+  if (const auto step = step_directory_of(model_directory)) verify(*step, "model/", share);
 }
 
 }  // namespace dsmoe::train

@@ -7,6 +7,7 @@
 #include "configs/model_config.h"
 #include "modules/parameter_store.h"
 #include "parallel/topology.h"
+#include "trainer/manifest.h"
 #include "trainer/safetensors_writer.h"
 
 namespace dsmoe::train {
@@ -37,7 +38,8 @@ void load_model_directory(const std::string& directory, const config::ModelConfi
 [[nodiscard]] std::optional<std::string> step_directory_of(const std::string& model_directory);
 
 /// Where `model_directory` is the model/ of a step directory, checks its files against the
-/// manifest: reads all of them. Throws CheckpointError. Other directories have nothing to check by.
-void verify_model_directory(const std::string& model_directory);
+/// manifest: reads all of them, or this reader's share. Throws CheckpointError. Other directories
+/// have nothing to check by.
+void verify_model_directory(const std::string& model_directory, ReadersShare share = {});
 
 }  // namespace dsmoe::train

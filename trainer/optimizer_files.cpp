@@ -13,10 +13,6 @@ namespace {
 
 const std::string kRange = "range.";
 
-std::string optimizer_file(const std::string& step_directory, int64_t number) {
-  return step_directory + "/optimizer/state-" + std::to_string(number) + ".safetensors";
-}
-
 /// What a file says of a tensor that it holds a piece of; else all of it.
 std::pair<int64_t, int64_t> range_of(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.metadata().find(kRange + name);
@@ -29,6 +25,10 @@ std::pair<int64_t, int64_t> range_of(const SafetensorsFile& file, const std::str
 
 }  // namespace
 
+std::string optimizer_file(int64_t number) {
+  return "optimizer/state-" + std::to_string(number) + ".safetensors";
+}
+
 void write_optimizer_file(const std::string& step_directory, int64_t number,
                           const std::vector<StatePiece>& pieces) {
   SafetensorsMetadata metadata{{"format", "pt"}};
@@ -40,14 +40,14 @@ void write_optimizer_file(const std::string& step_directory, int64_t number,
     metadata[kRange + piece.name] =
         std::to_string(piece.begin) + ":" + std::to_string(piece.begin + count);
   }
-  write_safetensors(optimizer_file(step_directory, number), tensors, metadata);
+  write_safetensors(step_directory + "/" + optimizer_file(number), tensors, metadata);
 }
 
 OptimizerFiles OptimizerFiles::open(const std::string& step_directory) {
   OptimizerFiles opened;
   opened.directory_ = step_directory + "/optimizer";
-  for (int64_t n = 0; std::filesystem::exists(optimizer_file(step_directory, n)); ++n) {
-    opened.add(optimizer_file(step_directory, n));
+  for (int64_t n = 0; std::filesystem::exists(step_directory + "/" + optimizer_file(n)); ++n) {
+    opened.add(step_directory + "/" + optimizer_file(n));
   }
   return opened;
 }

@@ -22,7 +22,10 @@ struct StatePiece {
   int64_t numel = 0;
 };
 
-/// Writes optimizer/state-NUMBER.safetensors of a step directory. A piece that is no whole tensor
+/// optimizer/state-NUMBER.safetensors, relative to a step directory.
+[[nodiscard]] std::string optimizer_file(int64_t number);
+
+/// Writes that file of a step directory. A piece that is no whole tensor
 /// is one-dimensional, and the file's metadata say `"range.NAME": "BEGIN:END"`.
 void write_optimizer_file(const std::string& step_directory, int64_t number,
                           const std::vector<StatePiece>& pieces);

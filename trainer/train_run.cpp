@@ -100,23 +100,23 @@ void TrainRun::open_directory() {
   });
 }
 
-std::string TrainRun::find_on_first() {
+std::string TrainRun::find() {
+  const config::RunConfig& config = session_.config;
   std::vector<std::string> warnings;
-  std::string found;
+  const auto found =
+      find_checkpoint(directory_.checkpoints(), config.run.resume, warnings, context_.world);
   agree(context_.world, [&] {
-    if (!context_.first()) return;
-    const config::RunConfig& config = session_.config;
-    found = find_checkpoint(directory_.checkpoints(), config.run.resume, warnings).value_or("");
-    if (!found.empty()) check_same_run(found, config);
+    if (found && context_.first()) check_same_run(*found, config);
   });
-  for (const std::string& warning : warnings) context_.console.warn(warning);
-  broadcast_text(found, context_.world);
-  return found;
+  for (const std::string& warning : warnings) {
+    if (context_.first()) context_.console.warn(warning);
+  }
+  return found.value_or("");
 }
 
 void TrainRun::restore_or_initialize() {
   const config::RunConfig& config = session_.config;
-  const std::string found = find_on_first();
+  const std::string found = find();
   const bool adapts = uses_lora(config);
   if (adapts) agree(context_.world, [&] { load_origin(); });
   if (!found.empty()) {
@@ -135,7 +135,7 @@ void TrainRun::restore_or_initialize() {
 void TrainRun::load_origin() {
   const config::RunConfig& config = session_.config;
   const std::string directory = config::find_model_directory(config.model.init_from);
-  if (context_.first()) verify_model_directory(directory);
+  verify_model_directory(directory, {context_.world.rank(), context_.world.size()});
   load_model_directory(directory, config.model, session_.store);
   if (!uses_lora(config)) return;
   base_ = {std::filesystem::weakly_canonical(directory).string(),

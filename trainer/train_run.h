@@ -38,9 +38,8 @@ class TrainRun {
   /// The tokenizer that stands beside model.init_from's weights is the run's.
   void check_origin() const;
   void open_directory();
-  /// The checkpoint to go on from, or "". Rank 0 looks and verifies; a warning for each that does
-  /// not.
-  std::string find_on_first();
+  /// The checkpoint to go on from, or ""; a warning for each that does not verify.
+  std::string find();
   void restore_or_initialize();
   void restore(const std::string& step_directory);
   /// The weights of model.init_from, and adapters beside them as new ones begin.

@@ -3,10 +3,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "parallel/local_communicator.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_directory.h"
 #include "trainer/atomic_file.h"
 #include "trainer/manifest.h"
+#include "trainer/newest_checkpoint.h"
 
 namespace {
 
@@ -70,13 +72,14 @@ TEST_CASE("staging starts empty after an interrupted save") {
 TEST_CASE("the newest checkpoint that verifies is taken, with a warning for each damaged one") {
   const TempDirectory directory;
   std::vector<std::string> warnings;
-  CHECK_FALSE(train::newest_complete(directory.path(), warnings));
-  CHECK_FALSE(train::newest_complete(directory / "none", warnings));
+  dsmoe::parallel::LocalCommunicator world;
+  CHECK_FALSE(train::newest_complete(directory.path(), warnings, world));
+  CHECK_FALSE(train::newest_complete(directory / "none", warnings, world));
   for (const int64_t step : {100, 200, 300, 400}) save(directory.path(), step);
   damage(directory.path(), 300);
   fs::remove(directory / "step-00000400/manifest.json");
   train::make_staging_directory(directory.path(), 500);
-  CHECK(train::newest_complete(directory.path(), warnings) == directory / "step-00000200");
+  CHECK(train::newest_complete(directory.path(), warnings, world) == directory / "step-00000200");
   REQUIRE(warnings.size() == 2);
   CHECK(warnings[0].find("step-00000400/manifest.json") != std::string::npos);
   CHECK(warnings[1].find("step-00000300/model/weights") != std::string::npos);
