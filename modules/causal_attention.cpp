@@ -1,5 +1,9 @@
 #include "modules/causal_attention.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
+#include <utility>
+
 #include "modules/dispatch_type.h"
 #include "modules/kernels/attention_table.h"
 #include "modules/kernels/kernel_table.h"
@@ -226,6 +230,53 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
   }
 };
 
+/// Attention by LibTorch's operations, of which a backward pass makes the inputs again, and then
+/// attention itself.
+struct LibraryAttention final : torch::CustomClassHolder {
+  LibraryAttention(const Shape& s, RopeTable table, const AttentionInputs& again)
+      : shape(s), rope(std::move(table)), q(again.q_NX), kv(again.kv_NX) {}
+
+  [[nodiscard]] at::Tensor attend(const at::Tensor& q_NX, const at::Tensor& kv_NX,
+                                  const at::Tensor& rope_key_NX) const {
+    return library::causal_attention(q_NX.contiguous(), kv_NX.contiguous(),
+                                     rope_key_NX.contiguous(), shape.segments, rope,
+                                     {shape.heads, shape.key_value_heads, shape.rope_key_heads,
+                                      shape.nope, shape.rope, shape.value, shape.scale});
+  }
+
+  Shape shape;
+  RopeTable rope;
+  RemadePtr q, kv;
+};
+using LibraryAttentionPtr = c10::intrusive_ptr<LibraryAttention>;
+
+struct RemadeAttentionFunction : torch::autograd::Function<RemadeAttentionFunction> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_NX, const at::Tensor& kv_NX,
+                            const at::Tensor& rope_key_NX, const LibraryAttentionPtr& attention) {
+    ctx->save_for_backward(
+        {attention->q ? at::Tensor() : q_NX, attention->kv ? at::Tensor() : kv_NX, rope_key_NX});
+    ctx->saved_data["attention"] = c10::IValue::make_capsule(attention);
+    return attention->attend(q_NX, kv_NX, rope_key_NX);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto attention = c10::static_intrusive_pointer_cast<LibraryAttention>(
+        ctx->saved_data["attention"].toCapsule());
+    const auto saved = ctx->get_saved_variables();
+    variable_list inputs{kept_or_made(saved[0], attention->q),
+                         kept_or_made(saved[1], attention->kv), saved[2]};
+    if (grads[0].size(0) == 0) {  // no operation ran, and none has a gradient
+      return {at::zeros_like(inputs[0]), at::zeros_like(inputs[1]), at::zeros_like(inputs[2]), {}};
+    }
+    for (at::Tensor& input : inputs) input = input.detach().requires_grad_();
+    const c10::AutoGradMode graph(true);
+    const at::Tensor out_NX = attention->attend(inputs[0], inputs[1], inputs[2]);
+    variable_list gradients = torch::autograd::grad({out_NX}, inputs, {grads[0]});
+    gradients.emplace_back();
+    return gradients;
+  }
+};
+
 }  // namespace
 
 at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
@@ -241,10 +292,9 @@ at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                     config.v_head_dim,
                     softmax_scale(config)};
   if (!has_own_kernels(q_NX)) {
-    return library::causal_attention(q_NX.contiguous(), kv_NX.contiguous(),
-                                     rope_key_NX.contiguous(), segments, rope,
-                                     {shape.heads, shape.key_value_heads, shape.rope_key_heads,
-                                      shape.nope, shape.rope, shape.value, shape.scale});
+    const auto attention = c10::make_intrusive<LibraryAttention>(shape, rope, again);
+    if (!again.q_NX && !again.kv_NX) return attention->attend(q_NX, kv_NX, rope_key_NX);
+    return RemadeAttentionFunction::apply(q_NX, kv_NX, rope_key_NX, attention);
   }
   return CausalAttentionFunction::apply(q_NX.contiguous(), kv_NX.contiguous(),
                                         rope_key_NX.contiguous(), rope.cos_TR, rope.sin_TR, shape,

@@ -41,7 +41,7 @@ struct HeadWidths {
   double scale;
 };
 /// As causal_attention, in runs of equally long segments. Differentiable by LibTorch itself, which
-/// keeps queries, keys and values for it: run.recompute does not reach them.
+/// keeps queries, keys and values for it.
 [[nodiscard]] at::Tensor causal_attention(const at::Tensor& q_NX, const at::Tensor& kv_NX,
                                           const at::Tensor& rope_key_NX, const Segments& segments,
                                           const RopeTable& rope, const HeadWidths& widths);

@@ -2,6 +2,7 @@
 
 #include "modules/deferred_gradients.h"
 #include "modules/gradient.h"
+#include "modules/progress.h"
 
 namespace dsmoe::nn {
 namespace {
@@ -14,6 +15,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
                             const at::Tensor& weight_OI, const RemadePtr& again) {
     ctx->save_for_backward({again ? at::Tensor() : x_NI, weight_OI});
     ctx->saved_data["again"] = to_saved(again);
+    make_progress();
     return at::mm(x_NI, weight_OI.to(x_NI.scalar_type()).t());
   }
 
@@ -27,6 +29,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
       });
     }
     at::Tensor dx_NI;
+    make_progress();
     if (ctx->needs_input_grad(0)) dx_NI = at::mm(dy_NO, saved[1].detach().to(dy_NO.scalar_type()));
     return {dx_NI, {}, {}};
   }

@@ -1,25 +1,21 @@
 #include "modules/progress.h"
 
-#include <c10/util/Exception.h>
-
 #include <utility>
+#include <vector>
 
 namespace dsmoe::nn {
 namespace {
 
-thread_local std::function<void()> poll_now;
+thread_local std::vector<std::function<void()>> polls;
 
 }  // namespace
 
-ProgressScope::ProgressScope(std::function<void()> poll) {
-  TORCH_CHECK(!poll_now, "progress is made already");
-  poll_now = std::move(poll);
-}
+ProgressScope::ProgressScope(std::function<void()> poll) { polls.push_back(std::move(poll)); }
 
-ProgressScope::~ProgressScope() { poll_now = nullptr; }
+ProgressScope::~ProgressScope() { polls.pop_back(); }
 
 void make_progress() {
-  if (poll_now) poll_now();
+  for (const auto& poll : polls) poll();
 }
 
 }  // namespace dsmoe::nn

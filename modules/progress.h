@@ -4,9 +4,10 @@
 
 namespace dsmoe::nn {
 
-/// While it lives, backward passes of this thread call `poll` between their products, so that a
-/// library without threads of its own can move what is under way. `poll` must be cheap and must not
-/// block. Not nested.
+/// While it lives, passes of this thread, forward and backward, call `poll` between their products,
+/// so that a library without threads of its own can move what is under way. `poll` must be cheap
+/// and must not block. Scopes nest: each is called. To be destroyed on the thread that made it, the
+/// inner before the outer.
 class ProgressScope final {
  public:
   explicit ProgressScope(std::function<void()> poll);
@@ -15,7 +16,7 @@ class ProgressScope final {
   ProgressScope& operator=(const ProgressScope&) = delete;
 };
 
-/// Calls what the scope of this thread says, if there is one.
+/// Calls what the scopes of this thread say.
 void make_progress();
 
 }  // namespace dsmoe::nn

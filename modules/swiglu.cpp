@@ -4,6 +4,7 @@
 #include "modules/kernels/kernel_table.h"
 #include "modules/library_operations.h"
 #include "modules/own_kernels.h"
+#include "modules/progress.h"
 #include "modules/row_loop.h"
 
 namespace dsmoe::nn {
@@ -15,6 +16,7 @@ using torch::autograd::variable_list;
 struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h_NX) {
     ctx->save_for_backward({h_NX});
+    make_progress();
     if (!has_own_kernels(h_NX)) return library::swiglu(h_NX, {});
     const int64_t width = h_NX.size(1) / 2;
     at::Tensor out_NF = at::empty({h_NX.size(0), width}, h_NX.options());

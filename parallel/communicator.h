@@ -59,11 +59,20 @@ class Communicator {
   virtual void all_gather(at::Tensor& output, const at::Tensor& input) = 0;
   virtual void broadcast(at::Tensor& tensor, int64_t root) = 0;
   virtual void barrier() = 0;
+  /// Makes ready for messages to the ranks `to` and from the ranks `from`, which name this one in
+  /// turn: between connected ranks a message goes on its way by itself, while without this the
+  /// first ones may need calls of both sides. A second time for the same ranks it does nothing.
+  virtual void connect(c10::IntArrayRef to, c10::IntArrayRef from) {
+    static_cast<void>(to);
+    static_cast<void>(from);
+  }
   /// From this rank to one other, which receives the messages of a rank in the order they were sent
   /// in: not collective. Never blocks; the tensor is read until the work is complete. Any dtype.
   virtual std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) = 0;
   /// The message must have the tensor's dtype and shape: one of another size throws CommError.
   virtual std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) = 0;
+  /// Lets the library move what is under way on any group of this rank; cheap, never blocks. Local.
+  virtual void progress() {}
   /// The ranks with the same color form a new group, ordered by key.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int64_t color, int64_t key,
                                                             const std::string& name) = 0;

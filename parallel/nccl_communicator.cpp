@@ -111,6 +111,7 @@ class MessageWork final : public Work {
     if (!message_) return;
     while (!message_->done) {
       context_->progress();
+      lane_.check();
       std::this_thread::yield();
     }
     lane_.check();
@@ -147,6 +148,11 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] const std::string& name() const override { return host_.name(); }
   [[nodiscard]] bool serves(const at::Tensor& tensor) const override {
     return tensor.is_cpu() || context_->hooks.on_device(tensor);
+  }
+
+  void progress() override {
+    context_->progress();
+    host_.progress();
   }
 
   std::unique_ptr<Work> all_to_all_async(at::Tensor& output, const at::Tensor& input,
@@ -223,6 +229,22 @@ class NcclCommunicator final : public Communicator {
     finish_stream(context_->compute());
     (*group_)->watch_and_check({"barrier"});
     host_.barrier();
+  }
+
+  // What this rank computes may wait, on the device, for a message whose sender waits for one that
+  // is still queued here: were the host then held up, nobody would bring that on its way.
+  void connect(c10::IntArrayRef to, c10::IntArrayRef from) override {
+    std::vector<NcclLane*> lanes;
+    for (const int64_t peer : to) lanes.push_back(&lane_of(rank(), peer));
+    for (const int64_t peer : from) lanes.push_back(&lane_of(peer, rank()));
+    const auto ready = [](NcclLane* lane) {
+      if (lane->joined()) return true;
+      lane->check();
+      return false;
+    };
+    // All are asked each time: peers wait for one lane or another of these.
+    const auto count = static_cast<std::ptrdiff_t>(lanes.size());
+    while (std::count_if(lanes.begin(), lanes.end(), ready) < count) std::this_thread::yield();
   }
 
   std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) override {

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "configs/errors.h"
+
 namespace dsmoe::parallel {
 namespace {
 
@@ -74,7 +76,12 @@ void NcclLane::progress() {
 }
 
 void NcclLane::check() {
-  if (group_) (*group_)->watch_and_check({sends() ? "send" : "receive"});
+  if (group_) return (*group_)->watch_and_check({sends() ? "send" : "receive"});
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - created_;
+  if (waited.count() < timeout_seconds_) return;
+  throw CommError("receive on group '" + host_.name() + "', rank " + std::to_string(to_) +
+                  ": nothing came from rank " + std::to_string(from_) + " within " +
+                  std::to_string(timeout_seconds_) + " seconds");
 }
 
 }  // namespace dsmoe::parallel

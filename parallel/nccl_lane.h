@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -47,15 +48,17 @@ class NcclLane final {
   /// One of from and to is host's own rank. Returns at once.
   NcclLane(Communicator& host, int64_t from, int64_t to, NcclWatch& watch, double timeout_seconds);
 
+  /// Whether the ranks have found each other, so that messages no longer queue here.
+  [[nodiscard]] bool joined();
   void push(std::shared_ptr<LaneMessage> message);
   /// Brings what can go on its way; never blocks.
   void progress();
-  /// Throws what the lane was aborted for.
+  /// Throws what the lane was aborted for, and CommError where the other rank does not come within
+  /// timeout_seconds.
   void check();
 
  private:
   [[nodiscard]] bool sends() const { return host_.rank() == from_; }
-  [[nodiscard]] bool joined();
   void join();
   void start(LaneMessage& message);
 
@@ -64,6 +67,7 @@ class NcclLane final {
   const int64_t to_;
   NcclWatch& watch_;
   const double timeout_seconds_;
+  const std::chrono::steady_clock::time_point created_ = std::chrono::steady_clock::now();
   at::Tensor id_;
   std::unique_ptr<Work> id_travels_;
   std::unique_ptr<WatchedGroup> group_;

@@ -28,7 +28,9 @@ class Executor {
         rank_(groups.forward.rank()),
         stages_(groups.forward.size()),
         slices_(stages_ * chunks),
-        most_sent_(most_sent) {}
+        most_sent_(most_sent) {
+    connect();
+  }
 
   void run(const Actions& actions) {
     std::optional<Arrival> next;
@@ -44,6 +46,16 @@ class Executor {
   }
 
  private:
+  /// With the stages on either side; of several slices a stage, those go round.
+  void connect() {
+    std::vector<int64_t> behind_this, before_this;
+    if (slices_ > stages_ || rank_ < stages_ - 1) behind_this.push_back(behind());
+    if (slices_ > stages_ || rank_ > 0) before_this.push_back(before());
+    groups_.forward.connect(behind_this, before_this);
+    if (&groups_.backward == &groups_.forward) return;  // forward passes alone
+    groups_.backward.connect(before_this, behind_this);
+  }
+
   /// Of all slices of the model.
   [[nodiscard]] int64_t slice_of(const PipelineAction& action) const {
     return action.chunk * stages_ + rank_;

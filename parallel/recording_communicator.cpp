@@ -29,10 +29,11 @@ class Stopwatch final {
 
 class RecordedWork final : public Work {
  public:
-  RecordedWork(std::unique_ptr<Work> inner, std::shared_ptr<TrafficLog> log, std::string group,
-               const char* operation)
+  RecordedWork(std::unique_ptr<Work> inner, std::shared_ptr<TrafficLog> log,
+               std::shared_ptr<int> held, std::string group, const char* operation)
       : inner_(std::move(inner)),
         log_(std::move(log)),
+        held_(std::move(held)),
         group_(std::move(group)),
         operation_(operation) {}
 
@@ -48,11 +49,17 @@ class RecordedWork final : public Work {
  private:
   std::unique_ptr<Work> inner_;
   std::shared_ptr<TrafficLog> log_;
+  std::shared_ptr<int> held_;
   std::string group_;
   const char* operation_;
 };
 
 int64_t bytes_of(const at::Tensor& tensor) { return static_cast<int64_t>(tensor.nbytes()); }
+
+/// The n-ths of a byte of all ranks make whole ones on the last.
+int64_t ring_bytes(const at::Tensor& tensor, const Communicator& ranks) {
+  return (2 * (ranks.size() - 1) * bytes_of(tensor) + ranks.rank()) / ranks.size();
+}
 
 }  // namespace
 
@@ -80,27 +87,27 @@ std::unique_ptr<Work> RecordingCommunicator::all_to_all_async(at::Tensor& output
   auto work = inner_.all_to_all_async(output, input, output_split_sizes, input_split_sizes);
   const int64_t kept = input_split_sizes[static_cast<size_t>(rank())];
   counter("all_to_all") += {1, (input.size(0) - kept) * row_bytes(input), 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "all_to_all");
+  return std::make_unique<RecordedWork>(std::move(work), log_, held_, name(), "all_to_all");
 }
 
 void RecordingCommunicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   const Stopwatch stopwatch(*log_, name(), "all_reduce");
   inner_.all_reduce(tensor, op);
-  counter("all_reduce") += {1, 2 * (size() - 1) * bytes_of(tensor) / size(), 0.0};
+  counter("all_reduce") += {1, ring_bytes(tensor, *this), 0.0};
 }
 
 std::unique_ptr<Work> RecordingCommunicator::all_reduce_async(at::Tensor& tensor, ReduceOp op) {
   const Stopwatch stopwatch(*log_, name(), "all_reduce");
   auto work = inner_.all_reduce_async(tensor, op);
-  counter("all_reduce") += {1, 2 * (size() - 1) * bytes_of(tensor) / size(), 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "all_reduce");
+  counter("all_reduce") += {1, ring_bytes(tensor, *this), 0.0};
+  return std::make_unique<RecordedWork>(std::move(work), log_, held_, name(), "all_reduce");
 }
 
 std::unique_ptr<Work> RecordingCommunicator::reduce_async(at::Tensor& tensor, int64_t root) {
   const Stopwatch stopwatch(*log_, name(), "reduce");
   auto work = inner_.reduce_async(tensor, root);
   counter("reduce") += {1, rank() == root ? 0 : bytes_of(tensor), 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "reduce");
+  return std::make_unique<RecordedWork>(std::move(work), log_, held_, name(), "reduce");
 }
 
 void RecordingCommunicator::reduce_scatter(at::Tensor& output, const at::Tensor& input) {
@@ -131,14 +138,14 @@ std::unique_ptr<Work> RecordingCommunicator::send_async(const at::Tensor& tensor
   const Stopwatch stopwatch(*log_, name(), "send");
   auto work = inner_.send_async(tensor, to);
   counter("send") += {1, bytes_of(tensor), 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "send");
+  return std::make_unique<RecordedWork>(std::move(work), log_, held_, name(), "send");
 }
 
 std::unique_ptr<Work> RecordingCommunicator::receive_async(at::Tensor& tensor, int64_t from) {
   const Stopwatch stopwatch(*log_, name(), "receive");
   auto work = inner_.receive_async(tensor, from);
   counter("receive") += {1, 0, 0.0};
-  return std::make_unique<RecordedWork>(std::move(work), log_, name(), "receive");
+  return std::make_unique<RecordedWork>(std::move(work), log_, held_, name(), "receive");
 }
 
 std::unique_ptr<Communicator> RecordingCommunicator::split(int64_t color, int64_t key,

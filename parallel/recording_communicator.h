@@ -24,7 +24,9 @@ using TrafficLog = std::map<std::string, OperationCounts>;
 
 /// Passes everything on and counts it. Bytes are those that leave this rank, for n ranks:
 ///   all_to_all   rows for other ranks * bytes of a row
-///   all_reduce       2 (n - 1) / n * bytes of the tensor, rounded down: the ring's share
+///   all_reduce       2 (n - 1) / n * bytes of the tensor: the ring's share; what does not divide
+///   is
+///                    spread so that all ranks together have sent 2 (n - 1) * bytes
 ///   reduce_scatter   (n - 1) * bytes of the output: the ring's share
 ///   reduce           bytes of the tensor, 0 on the root
 ///   all_gather       (n - 1) * bytes of the input
@@ -43,12 +45,15 @@ class RecordingCommunicator final : public Communicator {
   [[nodiscard]] OperationCounts counters() const { return (*log_)[name()]; }
   /// The counts of all groups that share this log.
   [[nodiscard]] const TrafficLog& log() const { return *log_; }
+  /// Works of this group that somebody still holds: operations under way.
+  [[nodiscard]] int64_t under_way() const { return held_.use_count() - 1; }
   /// Sets all counts of the log to zero. Works under way add their time to the new counts.
   void reset();
 
   [[nodiscard]] int64_t rank() const override { return inner_.rank(); }
   [[nodiscard]] int64_t size() const override { return inner_.size(); }
   [[nodiscard]] const std::string& name() const override { return inner_.name(); }
+  void progress() override { inner_.progress(); }
   [[nodiscard]] bool serves(const at::Tensor& tensor) const override {
     return inner_.serves(tensor);
   }
@@ -62,6 +67,7 @@ class RecordingCommunicator final : public Communicator {
   void all_gather(at::Tensor& output, const at::Tensor& input) override;
   void broadcast(at::Tensor& tensor, int64_t root) override;
   void barrier() override;
+  void connect(c10::IntArrayRef to, c10::IntArrayRef from) override { inner_.connect(to, from); }
   std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) override;
   std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int64_t color, int64_t key,
@@ -73,6 +79,7 @@ class RecordingCommunicator final : public Communicator {
   std::unique_ptr<Communicator> owned_;
   Communicator& inner_;
   std::shared_ptr<TrafficLog> log_;
+  std::shared_ptr<int> held_ = std::make_shared<int>(0);  ///< also by each work
 };
 
 /// The sum over groups of one operation, for example all bytes of "all_to_all".

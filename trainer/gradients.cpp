@@ -1,5 +1,6 @@
 #include "trainer/gradients.h"
 
+#include "modules/progress.h"
 #include "parallel/pipeline_executor.h"
 #include "trainer/counting_stage.h"
 #include "trainer/loss_units.h"
@@ -20,10 +21,11 @@ void run_micro_batches(StepWork& step) {
   parallel::ProcessGroups& groups = step.context.groups;
   const auto kind = groups.forward->size() == 1 ? parallel::ScheduleKind::kOneForwardOneBackward
                                                 : parallel::schedule_kind(parallel.schedule);
-  parallel::run_pipeline(stage, kind,
-                         {groups.forward->size(), static_cast<int64_t>(step.batches.size()),
-                          static_cast<int64_t>(step.context.model->slices().size())},
-                         {*groups.forward, *groups.backward});
+  parallel::run_pipeline(
+      stage, kind,
+      {groups.forward->size(), static_cast<int64_t>(step.batches.size()),
+       static_cast<int64_t>(step.context.model->slices().size())},
+      {*groups.forward, *groups.backward});
 }
 
 /// Whether every router is trained, on whichever stage it is. Collective over world.
@@ -79,6 +81,7 @@ void compute_gradients(TrainContext& context, const MicroBatches& batches, int64
   if (Interference::due(context.config, step_number) && trains_routers(context)) {
     step.interference.emplace(context.config.model);
   }
+  const nn::ProgressScope moving([&world = context.world] { world.progress(); });
   Stopwatch watch;
   if (counts_beforehand(context.config, batches)) count_whole_step(step);
   report.time.forward += watch.lap();

@@ -146,7 +146,7 @@ Ring ring(int64_t count, int64_t ranks, const config::ParallelConfig& parallel,
           const NumberWidths& widths) {
   if (ranks == 1) return {};
   const int64_t padded = parallel::padded(count, {0, ranks});
-  if (parallel.zero == 0) return {ranks * (2 * (ranks - 1) * count * widths.master / ranks), 0};
+  if (parallel.zero == 0) return {2 * (ranks - 1) * count * widths.master, 0};
   return {(ranks - 1) * (parallel.overlap ? count : padded) * widths.master,
           (ranks - 1) * padded * widths.compute};
 }
@@ -171,6 +171,19 @@ void plan_sums(PlannedTraffic& traffic, const config::RunConfig& config,
   }
 }
 
+/// The share of a pipeline's messages that leave a node: most go to the next stage, those between
+/// two chunks from the last to the first.
+double messages_apart(const config::RunConfig& config, const parallel::Topology& topology,
+                      int64_t ranks_per_node) {
+  const auto apart = [&](int64_t stages) {
+    return neighbours_apart(stages * topology.data_size(), topology.world, ranks_per_node);
+  };
+  if (topology.stages == 1) return 0;
+  const auto near = static_cast<double>(config.parallel.chunks * (topology.stages - 1));
+  const auto far = static_cast<double>(config.parallel.chunks - 1);
+  return (near * apart(1) + far * apart(topology.stages - 1)) / (near + far);
+}
+
 }  // namespace
 
 PlannedTraffic plan_traffic(const config::RunConfig& config, const parallel::Topology& topology,
@@ -179,7 +192,7 @@ PlannedTraffic plan_traffic(const config::RunConfig& config, const parallel::Top
   plan_rows(traffic, config, topology, ranks_per_node);
   traffic.rows_bound = estimate_row_bytes(config, topology);
   traffic.pipeline = {pipeline_bytes(config, topology),
-                      neighbours_apart(topology.data_size(), topology.world, ranks_per_node)};
+                      messages_apart(config, topology, ranks_per_node)};
   plan_sums(traffic, config, topology, weights, ranks_per_node);
   return traffic;
 }

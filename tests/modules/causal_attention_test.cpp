@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <ctime>
+#include <optional>
 
 #include <torch/csrc/autograd/autograd.h>
 
 #include <vector>
 
+#include "modules/own_kernels.h"
 #include "tests/modules/numeric.h"
 #include "tests/support/catch.h"
 
@@ -155,6 +157,37 @@ TEST_CASE("segments of unequal lengths attend as each would alone, forward and b
     const auto wanted = gradients(alone, cut(pull), one);
     for (size_t i = 0; i < 3; ++i) CHECK(test::gap(cut(all[i]), wanted[i]) < 1e-14);
   }
+}
+
+TEST_CASE("inputs that can be made again are, in the backward pass, by kernels and by operations",
+          "[kernels]") {
+  const auto config = heads_of(16, 8, 9);
+  const bool own = GENERATE(true, false);
+  const int64_t length = GENERATE(0, 20);
+  CAPTURE(own, length);
+  std::optional<WithoutOwnKernels> without;
+  if (!own) without.emplace();
+  const Segments segments(length == 0 ? std::vector<int64_t>{0} : std::vector<int64_t>{0, length});
+  const auto rope = make_rope_table(config, 20, at::kDouble);
+  const Projections p = random_projections(config, length, at::kDouble);
+  int64_t made = 0;
+  const auto again = [&made](const at::Tensor& x) {
+    return c10::make_intrusive<Remade>([&made, x = x.detach()] {
+      ++made;
+      return x;
+    });
+  };
+  const at::Tensor kept = causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX, segments, rope, config);
+  const at::Tensor pull = test::random(kept.sizes().vec(), 4);
+  // Of zero rows operations leave no graph; then all gradients are empty.
+  const auto wanted = length == 0 ? p.all() : gradients(kept, pull, p);
+  const at::Tensor out = causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX, segments, rope, config,
+                                          {again(p.q_NX), again(p.kv_NX)});
+  CHECK(made == 0);
+  CHECK(out.equal(kept));
+  const auto got = gradients(out, pull, p);
+  CHECK(made == 2);
+  for (size_t i = 0; i < 3; ++i) CHECK(got[i].equal(wanted[i]));
 }
 
 /// Least processor time of a few runs on this thread, forward and backward: other work on the

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -154,6 +155,27 @@ TEST_CASE("messages in both directions do not wait for each other, whoever asks 
   CHECK(got == std::vector<double>{21.0, 20.0});
 }
 
+/// As where a stage has sent its first rows and waits for the device, which waits for others' rows.
+TEST_CASE("between connected ranks a message arrives though its sender makes no further call") {
+  double got = 0.0;
+  run_nccl_ranks(2, kPatient, [&](NcclRank& rank) {
+    auto tensor = at::full({3}, rank.host.rank() == 0 ? 7.0 : 0.0);
+    std::unique_ptr<dsmoe::parallel::Work> work;
+    if (rank.host.rank() == 0) {
+      rank.device.connect({1}, {});
+      work = rank.device.send_async(tensor, 1);
+    } else {
+      rank.device.connect({}, {0});
+      work = rank.device.receive_async(tensor, 0);
+      work->wait();
+      dsmoe::parallel::finish_stream(rank.compute);
+      got = tensor[2].item<double>();
+    }
+    rank.host.barrier();
+  });
+  CHECK(got == 7.0);
+}
+
 TEST_CASE("tensors of the host go by the ranks below") {
   std::vector<int64_t> sums(3, 0);
   dsmoe::test::run_ranks(3, [&](Communicator& host) {
@@ -185,6 +207,22 @@ TEST_CASE("a peer that does not come ends in an error that says what was waited 
   INFO(message);
   CHECK(has(seen, "all_reduce of 20 bytes failed on group 'world', rank 0 of 2, by NCCL: "));
   CHECK(has(seen, "not complete within 0.3"));
+}
+
+TEST_CASE("a first message that does not come ends in an error that says from whom") {
+  std::vector<std::string> seen(2);
+  run_nccl_ranks(2, /*timeout_seconds=*/0.3, [&](NcclRank& rank) {
+    if (rank.host.rank() == 0) {
+      auto tensor = at::full({5}, 1.0, at::kFloat);
+      const auto work = rank.device.receive_async(tensor, 1);
+      seen[0] = message_of([&] { work->wait(); });
+      seen[1] = message_of([&] { work->poll(); });
+    }
+    rank.host.barrier();
+  });
+  for (const std::string& message : seen) {
+    CHECK(has(message, "receive on group 'world', rank 0: nothing came from rank 1 within 0.3"));
+  }
 }
 
 TEST_CASE("an error that the library finds later comes out of poll() with its text") {

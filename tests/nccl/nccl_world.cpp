@@ -72,12 +72,14 @@ class ReadingCommunicator final : public Communicator {
     read();
   }
   void barrier() override { inner_.barrier(); }
+  void connect(c10::IntArrayRef to, c10::IntArrayRef from) override { inner_.connect(to, from); }
   std::unique_ptr<Work> send_async(const at::Tensor& tensor, int64_t to) override {
     return read(inner_.send_async(tensor, to), {tensor});
   }
   std::unique_ptr<Work> receive_async(at::Tensor& tensor, int64_t from) override {
     return read(inner_.receive_async(tensor, from), {tensor});
   }
+  void progress() override { inner_.progress(); }
   [[nodiscard]] std::unique_ptr<Communicator> split(int64_t color, int64_t key,
                                                     const std::string& name) override {
     return std::make_unique<ReadingCommunicator>(inner_.split(color, key, name), compute_);

@@ -61,6 +61,7 @@ void compare_reports(Checks& checks, const train::StepReport& a, const train::St
 void compare_gradients(Checks& checks, const TinyGradients& actual, const TinyGradients& oracle,
                        double tolerance, const std::string& what) {
   compare_reports(checks, actual.report, oracle.report, tolerance, what);
+  checks.that(actual.trained == oracle.trained, what + "other tensors are trained");
   for (const auto& [name, gradient] : actual.gradients) {
     const double gap = distance(gradient, oracle.gradients.at(name));
     checks.that(gap <= tolerance,

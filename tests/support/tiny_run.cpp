@@ -1,6 +1,9 @@
 #include "tests/support/tiny_run.h"
 
+#include <sstream>
+
 #include "modules/published_tensors.h"
+#include "trainer/agreement.h"
 #include "trainer/micro_batches.h"
 #include "trainer/session.h"
 #include "trainer/shared_state.h"
@@ -71,6 +74,18 @@ void bias(nn::ParameterStore& store) {
     const double sign = nn::layer_of(b.name).value() % 2 == 0 ? -1.0 : 1.0;
     b.values.copy_(at::linspace(-0.5 * sign, 0.5 * sign, b.values.numel(), at::kDouble));
   }
+}
+
+std::set<std::string> names_of_all(const std::map<std::string, at::Tensor>& own,
+                                   parallel::Communicator& world) {
+  std::string text;
+  for (const auto& [name, values] : own) text += name + "\n";
+  std::set<std::string> names;
+  for (const std::string& theirs : train::gather_texts(text, world)) {
+    std::istringstream lines(theirs);
+    for (std::string name; std::getline(lines, name);) names.insert(name);
+  }
+  return names;
 }
 
 }  // namespace
@@ -144,6 +159,7 @@ TinyGradients tiny_gradients(const config::RunConfig& config, const TinyBatches&
   for (const nn::StoredTensor& t : store.tensors()) {
     if (t.trains()) result.gradients[t.name] = store.gradients().state_view(t).clone();
   }
+  result.trained = names_of_all(result.gradients, world);
   return result;
 }
 

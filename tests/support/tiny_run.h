@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "configs/run_config.h"
@@ -50,6 +51,7 @@ class TinyRun {
 struct TinyGradients {
   train::StepReport report;
   std::map<std::string, at::Tensor> gradients;  ///< of what this rank trains, published names
+  std::set<std::string> trained;                ///< names of what any rank trains
 };
 
 /// One gradient of the tiny run on this world; tokens depend on the sequence number only.

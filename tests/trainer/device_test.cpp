@@ -71,6 +71,16 @@ void check_near_in_all(const Outcome& got, const Outcome& wanted, double loss, d
 constexpr Tolerance kFp64{1e-12, 1e-9, 1e-9};
 constexpr Tolerance kFp32{1e-5, 1e-3, 1e-3};
 
+TEST_CASE("what LibTorch's operations compute again gives the gradient of what they keep") {
+  config::RunConfig run = run_of(Precision::kFp64);
+  const Outcome kept = one_step_without_kernels(run, {.documents = true});
+  for (const char* mode : {"layer", "norms", "mla_up", "swiglu", "experts"}) {
+    INFO(mode);
+    run.run.recompute = {mode};
+    check_near(one_step_without_kernels(run, {.documents = true}), kept, kFp64);
+  }
+}
+
 TEST_CASE("LibTorch's operations take the same step as the host's kernels, fp64") {
   const auto run = run_of(Precision::kFp64);
   for (const TinyBatches& batches :
