@@ -57,6 +57,14 @@ ClusterConfig read_cluster(const std::string& path) {
   return read_cluster_text(read_text_file(path), path);
 }
 
+ClusterConfig with_nodes(ClusterConfig cluster, int64_t nodes, const std::string& name) {
+  cluster.nodes = nodes;
+  ErrorList errors;
+  check_cluster(cluster, name, errors);
+  errors.throw_if_any();
+  return cluster;
+}
+
 std::string dump(const ClusterConfig& cluster) {
   return block_text(write_map(cluster_rows(), cluster));
 }

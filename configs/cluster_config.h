@@ -76,6 +76,11 @@ struct ClusterConfig {
 /// The same of a text that came from `name`.
 [[nodiscard]] ClusterConfig read_cluster_text(const std::string& text, const std::string& name);
 
+/// The same machine with another number of nodes. Throws ConfigError, naming `name`, where what
+/// lies between nodes is then missing.
+[[nodiscard]] ClusterConfig with_nodes(ClusterConfig cluster, int64_t nodes,
+                                       const std::string& name);
+
 /// The YAML that read_cluster() reads back to the same struct.
 [[nodiscard]] std::string dump(const ClusterConfig& cluster);
 

@@ -42,6 +42,7 @@ struct ParallelConfig {
   int64_t pipeline = 1;
   std::string schedule = "1f1b";        ///< gpipe | 1f1b | zb_h1 | interleaved
   int64_t chunks = 1;                   ///< slices of layers a stage, interleaved
+  double put_off = 1;                   ///< share of weight gradients, zb_h1
   std::vector<int64_t> stage_layers{};  ///< of each slice; none: balanced
   int64_t zero = 0;
   int64_t ranks_per_node = 0;    ///< 0: rows go straight to the ranks of their experts

@@ -63,12 +63,18 @@ Section parallel_section() {
           text(one_of({"gpipe", "1f1b", "zb_h1", "interleaved"})),
           {.meaning = "in what order a pipeline stage works; see inspect --schedule",
            .why =
-               "zb_h1 idles least, since it fills waits with weight gradients, and keeps more than "
-               "1f1b, but no more than its first stage; interleaved idles less than 1f1b, and "
+               "zb_h1 idles least, since it fills waits with weight gradients, and keeps what they "
+               "need; interleaved idles less than 1f1b, and "
                "sends more; gpipe keeps every micro-batch"}),
       row("chunks", &ParallelConfig::chunks, integer(count_from(1)),
           {.meaning = "slices of layers that a stage has, with schedule: interleaved at least 2",
            .unit = "slices"}),
+      row("put_off", &ParallelConfig::put_off, number(number_between(0, 1)),
+          {.meaning = "with schedule: zb_h1, how many of the weight gradients that the published "
+                      "schedule puts off a stage puts off: 1 all, 0 none, which is 1f1b",
+           .unit = "share",
+           .why = "when late stages need too much memory: what is put off keeps inputs and output "
+                  "gradients of all products, which run.recompute does not spare"}),
       row("stage_layers", &ParallelConfig::stage_layers, integer_list(count_from(1)),
           {.meaning = "layers of each stage in order, or of each slice of the interleaved schedule",
            .why = "without it, the costliest slice has as few operations as possible"}),

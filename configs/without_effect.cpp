@@ -74,10 +74,16 @@ void parallel_keys(const ParallelConfig& parallel, std::vector<std::string>& out
         .key("parallel.bucket_mib", parallel.bucket_mib, standard.bucket_mib)
         .append_to(out);
   }
+  if (parallel.pipeline > 1 && parallel.schedule != "zb_h1") {
+    Unread("parallel.schedule: " + parallel.schedule)
+        .key("parallel.put_off", parallel.put_off, standard.put_off)
+        .append_to(out);
+  }
   if (parallel.pipeline > 1) return;
   Unread("parallel.pipeline: 1")
       .key("parallel.schedule", parallel.schedule, standard.schedule)
       .key("parallel.chunks", parallel.chunks, standard.chunks)
+      .key("parallel.put_off", parallel.put_off, standard.put_off)
       .key("parallel.stage_layers", parallel.stage_layers, standard.stage_layers)
       .append_to(out);
 }

@@ -1,6 +1,7 @@
 #include "parallel/pipeline_schedule.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "configs/errors.h"
 
@@ -30,19 +31,21 @@ Actions one_forward_one_backward(int64_t stage, const PipelineShape& shape) {
   return actions;
 }
 
-/// As 1f1b, but a stage puts its weight gradients off by as many micro-batches as there are stages
-/// before it: those have to wait for its input gradients, and it has room for the activations.
+/// As 1f1b, but a stage puts its weight gradients off, all that it may by as many micro-batches as
+/// there are stages before it: those have to wait for its input gradients, and it has room for the
+/// activations.
 Actions zero_bubble_h1(int64_t stage, const PipelineShape& shape) {
-  const int64_t count = shape.micro_batches;
-  const int64_t ahead = std::min(shape.stages - stage, count);
+  const int64_t count = shape.micro_batches, most = most_put_off(stage, shape);
+  if (most == 0) return one_forward_one_backward(stage, shape);
+  const int64_t ahead = std::min(shape.stages - stage, count), behind = most - 1;
   Actions actions;
   for (int64_t i = 0; i < ahead; ++i) actions.push_back({Pass::kForward, i});
   for (int64_t i = 0; i < count; ++i) {
     actions.push_back({Pass::kInputGradient, i});
-    if (i >= stage) actions.push_back({Pass::kWeightGradient, i - stage});
+    if (i >= behind) actions.push_back({Pass::kWeightGradient, i - behind});
     if (i + ahead < count) actions.push_back({Pass::kForward, i + ahead});
   }
-  for (int64_t i = std::max<int64_t>(0, count - stage); i < count; ++i) {
+  for (int64_t i = std::max<int64_t>(0, count - behind); i < count; ++i) {
     actions.push_back({Pass::kWeightGradient, i});
   }
   return actions;
@@ -95,6 +98,9 @@ void check_shape(ScheduleKind kind, const PipelineShape& shape) {
     throw ConfigError("a pipeline has at least 1 stage and 1 micro-batch, not " +
                       std::to_string(shape.stages) + " and " + std::to_string(shape.micro_batches));
   }
+  if (!(shape.put_off >= 0 && shape.put_off <= 1)) {  // NaN is neither
+    throw ConfigError("a share of 0 to 1 is put off, not " + std::to_string(shape.put_off));
+  }
   if (kind == ScheduleKind::kInterleaved) return check_interleaved(shape);
   if (shape.chunks == 1) return;
   throw ConfigError("this schedule has 1 chunk a stage, not " + std::to_string(shape.chunks) +
@@ -138,6 +144,12 @@ double published_bubble(ScheduleKind kind, const PipelineShape& shape, const Pas
   }
 }
 
+int64_t most_put_off(int64_t stage, const PipelineShape& shape) {
+  constexpr double kRounding = 1e-9;  // of products like 10 * 0.7
+  return static_cast<int64_t>(
+      std::floor(static_cast<double>(stage + 1) * shape.put_off + kRounding));
+}
+
 int64_t live_activations(ScheduleKind kind, int64_t stage, const PipelineShape& shape) {
   switch (kind) {
     case ScheduleKind::kGPipe:
@@ -145,7 +157,8 @@ int64_t live_activations(ScheduleKind kind, int64_t stage, const PipelineShape& 
     case ScheduleKind::kOneForwardOneBackward:
       return std::min(shape.stages - stage, shape.micro_batches);
     case ScheduleKind::kZeroBubbleH1:
-      return std::min(shape.stages, shape.micro_batches);
+      return std::min(shape.stages - stage + std::max<int64_t>(0, most_put_off(stage, shape) - 1),
+                      shape.micro_batches);
     case ScheduleKind::kInterleaved:
       return std::min(interleaved_ahead(stage, shape) + 1, shape.micro_batches * shape.chunks);
   }

@@ -18,6 +18,12 @@ namespace dsmoe::train {
 /// The same of a layer that is run again: its input, scores and logits.
 [[nodiscard]] int64_t replayed_elements(const config::ModelConfig& model, int64_t layer);
 
+/// That the layer's backward pass adds to these at most: what it makes again, and gradients. First
+/// comes the feed-forward part, then attention, when what that part kept is gone.
+/// later: but for what its weight gradients need, which are put off.
+[[nodiscard]] int64_t backward_elements(const config::ModelConfig& model, int64_t layer,
+                                        const nn::Recompute& again, double arrived, bool later);
+
 /// After a backward pass whose weight gradients are put off: the inputs and the gradients of the
 /// outputs of all products that have weights.
 [[nodiscard]] int64_t put_off_elements(const config::ModelConfig& model, int64_t layer,

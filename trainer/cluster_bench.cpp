@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "trainer/agreement.h"
 #include "trainer/memory_estimate.h"
 #include "trainer/network_bench.h"
 #include "trainer/plan_exchange.h"
@@ -116,16 +117,17 @@ const CollectiveTime& nearest(const NetworkTimes& times, const std::string& oper
 }
 
 config::LinkSpeed measure_links(const config::RunConfig& config, const parallel::Topology& topology,
-                                parallel::Communicator& world) {
+                                parallel::Communicator& ranks) {
+  if (ranks.size() == 1) return {};
   constexpr int64_t kRepetitions = 5;
-  const NetworkTimes times = bench_network(world, kRepetitions);
+  const NetworkTimes times = bench_network(ranks, kRepetitions);
   const NumberWidths widths = widths_of(config.run.precision);
   const double rows =
       static_cast<double>(config.batch.micro_sequences * config.data.sequence_length *
                           config.model.hidden_size * widths.compute);
   const HeldCount held =
       HeldWeights(config).of(nn::slices_of_stage(config, 0), topology.expert_size);
-  const double rounds = std::ceil(std::log2(static_cast<double>(world.size())));
+  const double rounds = std::ceil(std::log2(static_cast<double>(ranks.size())));
   return {nearest(times, "all_to_all", rows).bus_bytes_per_second,
           nearest(times, "all_reduce", static_cast<double>(held.dense * widths.master))
               .bus_bytes_per_second,
@@ -145,19 +147,27 @@ config::ClusterConfig bench_cluster(const config::RunConfig& config, CommandCont
   at::set_num_threads(static_cast<int>(threads));
   parallel::Communicator& world = context.world;
   config::ClusterConfig cluster;
-  cluster.ranks_per_node = world.size();
+  NodeShape shape;
+  const auto placements = gather_placements(world);
+  agree(world, [&] { shape = node_shape(placements); });
+  cluster.nodes = shape.nodes;
+  cluster.ranks_per_node = shape.ranks_per_node;
   measure_products(cluster.compute, config, topology, world);
   measure_attention(cluster.compute, config, topology, world);
   cluster.compute.operation_seconds = on_all(world, [] { return probe_operation(); });
   cluster.compute.ranks_per_core =
       std::max(1.0, static_cast<double>(context.ranks_on_cores * threads) /
                         static_cast<double>(own_placement().cores.size()));
-  cluster.memory.bytes = memory_of_host() / static_cast<double>(world.size());
+  cluster.memory.bytes = memory_of_host() / static_cast<double>(shape.ranks_per_node);
   cluster.memory.bandwidth = on_all(world, [] { return probe_memory(); });
   cluster.memory.cache_bandwidth = on_all(world, [&] { return probe_activations(config); });
   if (world.size() == 1) return cluster;
   cluster.compute.stragglers = probe_stragglers(world);
-  cluster.intra_node = measure_links(config, topology, world);
+  // All nodes, and all ranks of a node, at once: a rank's share of what they have in common.
+  const int64_t node = world.rank() / shape.ranks_per_node,
+                place = world.rank() % shape.ranks_per_node;
+  cluster.intra_node = measure_links(config, topology, *world.split(node, place, "within_node"));
+  cluster.inter_node = measure_links(config, topology, *world.split(place, node, "across_nodes"));
   return cluster;
 }
 

@@ -24,7 +24,7 @@ void run_micro_batches(StepWork& step) {
   parallel::run_pipeline(
       stage, kind,
       {groups.forward->size(), static_cast<int64_t>(step.batches.size()),
-       static_cast<int64_t>(step.context.model->slices().size())},
+       static_cast<int64_t>(step.context.model->slices().size()), parallel.put_off},
       {*groups.forward, *groups.backward});
 }
 

@@ -6,7 +6,7 @@
 #include "modules/layer_slices.h"
 #include "parallel/pipeline_schedule.h"
 #include "trainer/activation_elements.h"
-#include "trainer/micro_batches.h"
+#include "trainer/pipeline_shape.h"
 #include "trainer/plan_hops.h"
 #include "trainer/shared_state.h"
 
@@ -42,14 +42,17 @@ struct LivePasses {
   int64_t put_off = 0;  ///< of which only weight gradients are still to come
 };
 
+bool puts_off(const config::RunConfig& config, const parallel::Topology& topology) {
+  return topology.stages > 1 && config.parallel.schedule == "zb_h1" &&
+         parallel::most_put_off(topology.stage(), pipeline_shape(config, topology)) > 0;
+}
+
 LivePasses live_passes(const config::RunConfig& config, const parallel::Topology& topology) {
   if (topology.stages == 1) return {};
-  const config::ParallelConfig& parallel = config.parallel;
-  const int64_t count = num_micro_batches(cut_batch(config, 0, config.batch.sequences), topology);
-  const auto kind = parallel::schedule_kind(parallel.schedule);
+  const auto kind = parallel::schedule_kind(config.parallel.schedule);
   const int64_t live =
-      parallel::live_activations(kind, topology.stage(), {topology.stages, count, parallel.chunks});
-  if (kind != parallel::ScheduleKind::kZeroBubbleH1) return {live, 0};
+      parallel::live_activations(kind, topology.stage(), pipeline_shape(config, topology));
+  if (!puts_off(config, topology)) return {live, 0};
   const int64_t whole = std::min(topology.stages - topology.stage(), live);
   return {whole, live - whole};
 }
@@ -61,15 +64,16 @@ struct SliceElements {
   int64_t backward = 0;  ///< that its backward pass adds at most
 
   /// The backward pass goes on to the layer before: what comes behind is no longer kept whole.
-  void precede(int64_t kept, int64_t remade, int64_t later) {
-    backward = std::max(backward, put_off - whole + remade);
+  /// added: of the layer's own pass, what is computed again, and gradients.
+  void precede(int64_t kept, int64_t added, int64_t waiting) {
+    backward = std::max(backward, put_off - whole + added);
     whole += kept;
-    put_off += later;
+    put_off += waiting;
     backward = std::max(backward, put_off - whole);
   }
 };
 
-SliceElements slice_elements(const config::RunConfig& config, int64_t expert_size, bool puts_off,
+SliceElements slice_elements(const config::RunConfig& config, int64_t expert_size, bool later,
                              const nn::LayerSlice& slice) {
   const config::ModelConfig& model = config.model;
   const double arrived = expert_size > 1 ? expected_ranks(model, expert_size) : 0;
@@ -79,8 +83,8 @@ SliceElements slice_elements(const config::RunConfig& config, int64_t expert_siz
     const int64_t kept =
         again.layer ? replayed_elements(model, i) : layer_elements(model, i, again, arrived);
     // Put-off layers are let go of in another order than they came: an eighth more for the holes.
-    const int64_t later = puts_off ? put_off_elements(model, i, again, arrived) * 9 / 8 : 0;
-    elements.precede(kept, layer_elements(model, i, {}, arrived) - kept, later);
+    const int64_t put_off = later ? put_off_elements(model, i, again, arrived) * 9 / 8 : 0;
+    elements.precede(kept, backward_elements(model, i, again, arrived, later), put_off);
   }
   return elements;
 }
@@ -89,18 +93,19 @@ SliceElements slice_elements(const config::RunConfig& config, int64_t expert_siz
 /// and what a backward pass adds.
 int64_t activation_elements(const config::RunConfig& config, const parallel::Topology& topology,
                             const std::vector<nn::LayerSlice>& slices) {
-  const bool puts_off = topology.stages > 1 && config.parallel.schedule == "zb_h1";
+  const bool later = puts_off(config, topology);
   SliceElements sum;
   for (const nn::LayerSlice& slice : slices) {
-    const auto one = slice_elements(config, topology.expert_size, puts_off, slice);
+    const auto one = slice_elements(config, topology.expert_size, later, slice);
     sum.whole += one.whole;
     sum.put_off += one.put_off;
     sum.backward = std::max(sum.backward, one.backward);
   }
   const auto count = static_cast<int64_t>(slices.size());
   const LivePasses live = live_passes(config, topology);
-  const int64_t per_token = live.whole * (sum.whole / count + 4 * config.model.hidden_size) +
-                            live.put_off * sum.put_off / count + sum.backward;
+  const int64_t rows = (topology.stages > 1 ? 2 : 1) * config.model.hidden_size;
+  const int64_t per_token =
+      live.whole * (sum.whole / count + rows) + live.put_off * sum.put_off / count + sum.backward;
   return per_token * config.batch.micro_sequences * config.data.sequence_length;
 }
 

@@ -7,8 +7,10 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 
+#include "configs/errors.h"
 #include "trainer/agreement.h"
 
 namespace dsmoe::train {
@@ -84,6 +86,29 @@ int64_t ranks_on_cores_of(const std::vector<Placement>& placements, int64_t rank
       std::count_if(placements.begin(), placements.end(),
                     [&](const Placement& other) { return share_cores(own, other); });
   return std::max<int64_t>(1, std::min(sharing, on_host));
+}
+
+NodeShape node_shape(const std::vector<Placement>& placements) {
+  std::vector<int64_t> runs;  // of ranks on one machine
+  std::set<std::string> machines;
+  for (size_t r = 0; r < placements.size(); ++r) {
+    if (r == 0 || placements[r].machine != placements[r - 1].machine) runs.push_back(0);
+    ++runs.back();
+    machines.insert(placements[r].machine);
+  }
+  const std::string hint =
+      "\nhint: as many consecutive ranks on each machine, as mpirun --map-by slot places them";
+  if (runs.size() > machines.size()) {
+    throw UserError(std::to_string(machines.size()) + " machines have " +
+                    std::to_string(runs.size()) +
+                    " runs of ranks: those of one are not consecutive" + hint);
+  }
+  for (const int64_t ranks : runs) {
+    if (ranks == runs[0]) continue;
+    throw UserError("one machine has " + std::to_string(runs[0]) + " ranks, another has " +
+                    std::to_string(ranks) + hint);
+  }
+  return {static_cast<int64_t>(runs.size()), runs.empty() ? 1 : runs[0]};
 }
 
 std::string ranges_text(const std::vector<int64_t>& numbers) {

@@ -36,6 +36,18 @@ struct Placement {
 [[nodiscard]] int64_t ranks_on_cores_of(const std::vector<Placement>& placements, int64_t rank,
                                         int64_t on_host);
 
+/// Nodes, each of which has as many consecutive ranks.
+struct NodeShape {
+  int64_t nodes = 1;
+  int64_t ranks_per_node = 1;
+
+  bool operator==(const NodeShape&) const = default;
+};
+
+/// Of the machines that the ranks lie on. Throws UserError where their numbers of ranks differ or
+/// ranks of one are not consecutive.
+[[nodiscard]] NodeShape node_shape(const std::vector<Placement>& placements);
+
 /// A row for each run of ranks on the same cores: host, cores, threads. threads: of each rank.
 void add_placement_rows(Table& table, const std::vector<Placement>& placements,
                         const std::vector<int64_t>& threads);

@@ -18,7 +18,7 @@ PipelineTime pipeline_time(const PlannedPipeline& pipeline) {
   if (stages == 1) return {busy, busy};
   constexpr int64_t kRounds = 4;
   const int64_t simulated = std::min(pipeline.micro_batches, kRounds * stages);
-  const parallel::PipelineShape shape{stages, simulated, pipeline.chunks};
+  const parallel::PipelineShape shape{stages, simulated, pipeline.chunks, pipeline.put_off};
   const auto timeline = parallel::simulate_stages(parallel::schedule_kind(pipeline.schedule), shape,
                                                   pipeline.costs, pipeline.message,
                                                   /*capacity=*/simulated * shape.chunks);

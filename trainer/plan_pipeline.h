@@ -16,6 +16,7 @@ struct PlannedPipeline {
   std::vector<parallel::PassCosts> costs;  ///< of each stage, a micro-batch
   double message = 0;                      ///< seconds from stage to stage
   double ranks_per_core = 1;
+  double put_off = 1;  ///< of what zb_h1 puts off
 };
 
 struct PipelineTime {

@@ -48,11 +48,17 @@ std::vector<int64_t> divisors(int64_t number) {
 struct Schedule {
   const char* name;
   int64_t chunks;
+  double put_off;
 };
 
 std::vector<Schedule> schedules(int64_t stages) {
-  if (stages == 1) return {{"1f1b", 1}};
-  return {{"1f1b", 1}, {"zb_h1", 1}, {"interleaved", 2}};
+  if (stages == 1) return {{"1f1b", 1, 1}};
+  std::vector<Schedule> all{{"1f1b", 1, 1}, {"interleaved", 2, 1}};
+  for (const double put_off : {1.0, 0.5, 0.25}) {
+    const bool some = parallel::most_put_off(stages - 1, {stages, 1, 1, put_off}) > 0;
+    if (some) all.push_back({"zb_h1", 1, put_off});
+  }
+  return all;
 }
 
 const std::vector<std::vector<std::string>>& recomputations() {
@@ -82,11 +88,10 @@ struct Kind {
 };
 
 Kind largest_kind(const MemoryEstimate& memory) {
-  const std::vector<Kind> kinds{{"weights", memory.weights},
-                                {"gradients", memory.gradients},
-                                {"optimizer", memory.optimizer},
-                                {"activations", memory.activations},
-                                {"data and program", memory.data + memory.program}};
+  const std::vector<Kind> kinds{
+      {"weights", memory.weights},          {"gradients", memory.gradients},
+      {"optimizer", memory.optimizer},      {"activations", memory.activations},
+      {"checkpoint copies", memory.copies}, {"data and program", memory.data + memory.program}};
   return *std::max_element(kinds.begin(), kinds.end(),
                            [](const Kind& a, const Kind& b) { return a.bytes < b.bytes; });
 }
@@ -130,6 +135,7 @@ class Search {
       config.parallel.expert = experts;
       config.parallel.schedule = schedule.name;
       config.parallel.chunks = schedule.chunks;
+      config.parallel.put_off = schedule.put_off;
       config.parallel.stage_layers.clear();
       for (const int64_t zero : {0, 1}) {
         if (zero == 1 && alone) continue;  // nobody to share with

@@ -34,7 +34,7 @@ PassTimes layer_times(const config::RunConfig& config, const config::ClusterConf
   const bool again = nn::recompute_of(config.run.recompute).layer;
   const HopTimes rows = exchange.rows();
   const auto beside_shared = [&](double computed) {
-    return exposed(rows.first, computed, cluster) + rows.second;
+    return exposed(rows.first, config.parallel.overlap ? computed : 0, cluster) + rows.second;
   };
   const double forward = exchange.metadata() + beside_shared(beside.costs.forward) + rows.both();
   const double backward = rows.both() + beside_shared(beside.costs.input_gradient) +

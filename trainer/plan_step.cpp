@@ -32,11 +32,13 @@ int64_t owned_by(const HeldCount& held, const nn::StateSharing& sharing) {
 }
 
 /// Of sums that begin while the last micro-batch's backward pass goes on, what is left behind it:
-/// no less than the last bucket.
+/// no less than the last bucket, which is at least a layer.
 double left_of_sums(double seconds, int64_t bytes, const PassTimes& micro_batch,
                     const config::RunConfig& config, const config::ClusterConfig& cluster) {
   if (!config.parallel.overlap || bytes == 0) return seconds;
-  const double buckets = std::ceil(real(bytes) / (config.parallel.bucket_mib * (1 << 20)));
+  const double layers = real(config.model.num_hidden_layers) / real(config.parallel.pipeline);
+  const double buckets =
+      std::min(std::ceil(real(bytes) / (config.parallel.bucket_mib * (1 << 20))), layers);
   const double beside = cluster.compute.overlap * micro_batch.computed_backward();
   return std::max(seconds - beside, seconds / buckets);
 }
@@ -81,7 +83,8 @@ void plan_pipeline(StepPlan& plan, const config::ClusterConfig& cluster) {
                            plan.micro_batches,
                            {},
                            ExchangeTimes(config, cluster, plan.topology).message(),
-                           cluster.compute.ranks_per_core};
+                           cluster.compute.ranks_per_core,
+                           config.parallel.put_off};
   double exchange = 0;
   for (int64_t stage = 0; stage < plan.topology.stages; ++stage) {
     const PassTimes one = times.of(nn::slices_of_stage(config, stage));

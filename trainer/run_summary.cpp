@@ -5,11 +5,13 @@
 #include "configs/yaml_writer.h"
 #include "modules/layer_slices.h"
 #include "modules/model_census.h"
+#include "modules/recompute.h"
 #include "parallel/pipeline_timeline.h"
 #include "trainer/human.h"
 #include "trainer/memory_estimate.h"
 #include "trainer/micro_batches.h"
 #include "trainer/noise_floor.h"
+#include "trainer/pipeline_shape.h"
 #include "trainer/ratio.h"
 #include "trainer/schedule.h"
 #include "trainer/table.h"
@@ -36,8 +38,7 @@ std::string pipeline_text(const config::RunConfig& c, const parallel::Topology& 
   for (const nn::LayerSlice& slice : nn::pipeline_slices(c)) {
     layers += (layers.empty() ? "" : ", ") + std::to_string(slice.end - slice.begin);
   }
-  const parallel::PipelineShape shape{
-      t.stages, num_micro_batches(cut_batch(c, 0, c.batch.sequences), t), c.parallel.chunks};
+  const parallel::PipelineShape shape = pipeline_shape(c, t);
   const auto timeline = parallel::simulate(parallel::schedule_kind(c.parallel.schedule), shape, {},
                                            /*capacity=*/shape.micro_batches * shape.chunks);
   return c.parallel.schedule + ", slices of " + layers + " layers, " +
@@ -220,10 +221,11 @@ int64_t nodes_visited(const config::RunConfig& config, const parallel::Topology&
   return most_visits(config.model, topology.expert_size / topology.ranks_per_node);
 }
 
-/// Of one row a token in each layer, there and back in both directions.
+/// Of one row a token in each layer, there and back in both directions, and there once more for a
+/// layer that is run again.
 int64_t bytes_of_rows(const config::RunConfig& config) {
-  constexpr int64_t kCrossings = 4;
-  return kCrossings * config.model.num_moe_layers() * config.batch.sequences *
+  const int64_t crossings = nn::recompute_of(config.run.recompute).layer ? 5 : 4;
+  return crossings * config.model.num_moe_layers() * config.batch.sequences *
          config.data.sequence_length * config.model.hidden_size *
          widths_of(config.run.precision).compute;
 }

@@ -64,6 +64,8 @@ class DryRunTest(CliTest):
         self.assertIn("stage 0  | F0 F1 .  B0 W0 F2 B1 W1 F3 B2 W2 B3 W3\n"
                       "stage 1  | .  F0 B0 F1 B1 W0 F2 B2 W1 F3 B3 W2 W3\n"
                       "idle 1 of 13 (7.7 %) on each stage, published: 1\n", text)
+        less = self.schedule("zb_h1", "--stages", 4, "--micro-batches", 8, "--put-off", 0.5, "--json").json()
+        self.assertEqual((less["idle"], less["published_bubble"], less["live_activations"]), (5, None, [4, 3, 2, 2]))
         picture = self.work / "schedule.svg"
         numbers = self.schedule("interleaved", "--stages", 2, "--micro-batches", 4, "--chunks", 2, "--json",
                                 "--svg", picture).json()
@@ -75,6 +77,8 @@ class DryRunTest(CliTest):
 
     def test_a_schedule_that_is_not_there_is_refused(self):
         for arguments, pattern in {("zb",): "no pipeline schedule `zb`", ("1f1b", "--chunks", 2): "1 chunk a stage",
+                                   ("1f1b", "--put-off", 0.5): "puts nothing off",
+                                   ("zb_h1", "--put-off", 2): "0 to 1",
                                    ("interleaved", "--chunks", 2, "--micro-batches", 6): "multiple"}.items():
             result = self.dsmoe("inspect", "--schedule", *arguments)
             self.assertEqual(result.code, 2, result)

@@ -61,8 +61,10 @@ class PipelineTest(CliTest):
     def test_each_stage_writes_its_layers_and_transformers_reads_them(self):
         run = self.run_of("files", *TWO, "parallel.expert=2", "parallel.zero=1", ranks=4)
         step = step_directory(run, STEPS)
-        layout = json.loads((step / "manifest.json").read_text())["layout"]
-        self.assertEqual(layout, {"world": 4, "expert": 2, "pipeline": 2, "replicas": 1})
+        manifest = json.loads((step / "manifest.json").read_text())
+        self.assertEqual(manifest["layout"], {"world": 4, "expert": 2, "pipeline": 2, "replicas": 1})
+        self.assertEqual(set(manifest["files"]), {str(path.relative_to(step)) for path in step.rglob("*")
+                                                  if path.is_file()} - {"manifest.json"})
         shards = [load_file(path) for path in sorted((step / "model").glob("model-*.safetensors"))]
         self.assertEqual(len(shards), 4)
         self.assertIn("model.embed_tokens.weight", shards[0])

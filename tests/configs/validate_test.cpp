@@ -269,8 +269,11 @@ TEST_CASE("a changed key that nothing reads is noticed") {
   config.schedule.min_ratio = 0.1;
   config.drop.kind = DropKind::kNone;
   config.drop.capacity = 2.0;
+  config.parallel.pipeline = 2;
+  config.parallel.put_off = 0.5;
   const std::vector<std::string> notices = without_effect(config);
-  REQUIRE(notices.size() == 2);
-  CHECK(notices[0] == "schedule.factor has no effect with a schedule.kind other than step");
-  CHECK(notices[1] == "drop.capacity has no effect with drop.kind: none");
+  REQUIRE(notices.size() == 3);
+  CHECK(notices[0] == "parallel.put_off has no effect with parallel.schedule: 1f1b");
+  CHECK(notices[1] == "schedule.factor has no effect with a schedule.kind other than step");
+  CHECK(notices[2] == "drop.capacity has no effect with drop.kind: none");
 }

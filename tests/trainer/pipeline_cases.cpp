@@ -9,6 +9,7 @@ namespace dsmoe::test {
 namespace {
 
 constexpr double kExact = 1e-12;
+constexpr double kBf16 = 0.1;  // of the gradient of an expert that few tokens choose
 
 /// The tiny run with a layer for each of four stages: dense, and three of experts.
 config::RunConfig deep_run() {
@@ -22,13 +23,15 @@ struct Pipeline {
   std::string schedule;
   int64_t chunks = 1;
   int64_t micro = 1;
+  double put_off = 1;
 };
 
 std::string describe(const config::RunConfig& config) {
   const config::ParallelConfig& p = config.parallel;
   return p.schedule + ", " + std::to_string(p.pipeline) + " stages of " + std::to_string(p.chunks) +
-         " slices, expert " + std::to_string(p.expert) + ", zero " + std::to_string(p.zero) +
-         ", micro " + std::to_string(config.batch.micro_sequences) + ": ";
+         " slices, put off " + std::to_string(p.put_off) + ", expert " + std::to_string(p.expert) +
+         ", zero " + std::to_string(p.zero) + ", micro " +
+         std::to_string(config.batch.micro_sequences) + ": ";
 }
 
 /// What the schedules make of some layers; P 2 and 4 where the world is large enough.
@@ -39,6 +42,7 @@ std::vector<Pipeline> pipelines(int64_t world) {
       all.push_back({stages, schedule, 1, 1});
       all.push_back({stages, schedule, 1, 4});
     }
+    all.push_back({stages, "zb_h1", 1, 1, 0.5});
   }
   if (world >= 2) all.push_back({2, "interleaved", 2, 1});
   return all;
@@ -54,6 +58,7 @@ Failures compare_pipelines(parallel::Communicator& world, const config::RunConfi
       config.parallel.pipeline = pipeline.stages;
       config.parallel.schedule = pipeline.schedule;
       config.parallel.chunks = pipeline.chunks;
+      config.parallel.put_off = pipeline.put_off;
       config.parallel.expert = expert;
       config.batch.micro_sequences = pipeline.micro;
       if (expert * pipeline.micro % base.batch.pool != 0) continue;
@@ -148,6 +153,33 @@ Failures same_bits(parallel::Communicator& world) {
   return checks.failures();
 }
 
+/// Two slices of one layer a stage, and three of one.
+Failures interleaved_slices(parallel::Communicator& world) {
+  Checks checks;
+  if (world.size() < 2) return {};
+  for (const int64_t chunks : {2, 3}) {
+    config::RunConfig config = deep_run();
+    config.model.num_hidden_layers = world.size() * chunks;
+    const TinyGradients oracle = gradients_alone(config, {.padded = true});
+    config.parallel.pipeline = world.size();
+    config.parallel.schedule = "interleaved";
+    config.parallel.chunks = chunks;
+    compare_gradients(checks, tiny_gradients(config, {.padded = true}, world), oracle, kExact,
+                      describe(config));
+  }
+  return checks.failures();
+}
+
+/// With experts on several ranks sums have another order, which bf16 shows. Experts are dealt out,
+/// so that rounding does not choose others.
+Failures low_precision_with_experts(parallel::Communicator& world) {
+  config::RunConfig config = deep_run();
+  config.run.precision = config::Precision::kBf16;
+  config.router.force_balance = true;
+  config.drop.kind = config::DropKind::kNone;
+  return compare_pipelines(world, config, {}, kBf16);
+}
+
 /// Listed stages of unequal depth.
 Failures listed_stages(parallel::Communicator& world) {
   Checks checks;
@@ -170,6 +202,8 @@ const bool registered =
     register_rank_case("pipeline: stages without experts", stages_without_experts) &&
     register_rank_case("pipeline: frozen layers and adapters", frozen_stages) &&
     register_rank_case("pipeline: stages as listed", listed_stages) &&
+    register_rank_case("pipeline: every stage has several slices", interleaved_slices) &&
+    register_rank_case("pipeline: experts in bf16", low_precision_with_experts) &&
     register_rank_case("pipeline: fp32 and bf16 give one process's bits", same_bits);
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "trainer/placement.h"
 
+#include "configs/errors.h"
 #include "tests/support/catch.h"
 
 namespace {
@@ -28,6 +29,23 @@ TEST_CASE("no more ranks share cores than the launcher counts on the host") {
 
 TEST_CASE("a rank that knows of no core counts itself") {
   CHECK(dsmoe::train::ranks_on_cores_of({{"a", "1", {}}}, 0, 1) == 1);
+}
+
+TEST_CASE("nodes are the machines, with as many consecutive ranks each") {
+  using dsmoe::train::node_shape;
+  using dsmoe::train::NodeShape;
+  const auto on = [](const std::string& machines) {
+    std::vector<Placement> ranks;
+    for (const char machine : machines) ranks.push_back({"box", {machine}, {0}});
+    return ranks;
+  };
+  CHECK(node_shape(on("a")) == NodeShape{1, 1});
+  CHECK(node_shape(on("aaaa")) == NodeShape{1, 4});
+  CHECK(node_shape(on("aabb")) == NodeShape{2, 2});
+  CHECK(node_shape(on("bac")) == NodeShape{3, 1});
+  for (const char* unequal : {"aab", "abb", "abab", "aabbaa"}) {
+    CHECK_THROWS_AS(node_shape(on(unequal)), dsmoe::UserError);
+  }
 }
 
 TEST_CASE("numbers are told as ranges") {

@@ -187,7 +187,8 @@ TEST_CASE("where nodes are far apart the best layouts of experts in several send
   CHECK(first->config.parallel.ranks_per_node == 4);
 }
 
-TEST_CASE("sums that overlap are planned to leave their last bucket, or what is not hidden") {
+TEST_CASE(
+    "sums that overlap are planned to leave their last bucket or layer, or what is not hidden") {
   config::RunConfig run = small_run();
   config::ClusterConfig cluster = small_cluster(2, 1);
   run.parallel.overlap = false;
@@ -201,8 +202,10 @@ TEST_CASE("sums that overlap are planned to leave their last bucket, or what is 
   CHECK(left(0) == Approx(whole));  // nothing computes beside an exchange there
   CHECK(left(1e-3) < whole);
   cluster.compute.fp32 = 1e6;  // a backward pass that hides all
-  CHECK(left(1) < 0.1 * whole);
-  CHECK(left(1) > 0);
+  // A bucket is at least a layer.
+  CHECK(left(1) == Approx(whole / static_cast<double>(run.model.num_hidden_layers)));
+  run.parallel.bucket_mib = 1000;
+  CHECK(left(1) == Approx(whole));
 }
 
 TEST_CASE("rows of experts that are dealt out are those that the deal sends") {

@@ -129,7 +129,8 @@ int show_plan(const InspectCommand& command, const config::RunConfig& config,
 void check_options(const InspectCommand& command) {
   if (command.schedule != ScheduleQuestion{}) {
     throw ConfigError(
-        "--stages, --micro-batches, --chunks and --svg are of a schedule, and none is asked for"
+        "--stages, --micro-batches, --chunks, --put-off and --svg are of a schedule, and none is "
+        "asked for"
         "\nhint: give --schedule KIND");
   }
   if (command.plan.cluster.empty() && command.plan != PlanQuestion{}) {
@@ -159,6 +160,7 @@ Verb InspectCommand::verb() {
         Range::kPositive},
        {"--chunks", &schedule.chunks, "slices of layers a stage: interleaved",
         /*required=*/false, Range::kPositive},
+       {"--put-off", &schedule.put_off, "share of what zb_h1 puts off, 0 to 1"},
        {"--svg", &schedule.svg, "write the drawing to a file as well"},
        json_argument(*this)}};
 }

@@ -6,9 +6,9 @@ namespace dsmoe::train {
 namespace {
 
 config::ClusterConfig cluster_of(const PlanQuestion& question) {
-  config::ClusterConfig cluster = config::read_cluster(question.cluster);
-  if (question.nodes > 0) cluster.nodes = question.nodes;
-  return cluster;
+  const config::ClusterConfig cluster = config::read_cluster(question.cluster);
+  return question.nodes > 0 ? config::with_nodes(cluster, question.nodes, question.cluster)
+                            : cluster;
 }
 
 nlohmann::ordered_json whole_json(const StepPlan& own, const PlanRanking& ranking) {

@@ -26,6 +26,7 @@ void memory_section(Table& table, const MemoryEstimate& memory, double limit) {
   table.row("gradients", bytes(memory.gradients));
   table.row("optimizer", bytes(memory.optimizer));
   table.row("activations", bytes(memory.activations));
+  if (memory.copies > 0) table.row("checkpoint copies", bytes(memory.copies));
   table.row("data and program", bytes(memory.data + memory.program));
   const auto total = static_cast<double>(memory.total());
   table.row("together", bytes(total) + " of " + bytes(limit) +
@@ -48,6 +49,10 @@ void traffic_section(Table& table, const PlannedTraffic& traffic) {
   table.row("gathered weights", link_text(traffic.weights));
 }
 
+bool trains_all(const config::RunConfig& config) {
+  return config.finetune.method == config::FinetuneMethod::kFull && config.finetune.freeze.empty();
+}
+
 void time_section(Table& table, const StepPlan& plan) {
   const PlannedSeconds& s = plan.seconds;
   const auto part = [&](double seconds) {
@@ -62,7 +67,8 @@ void time_section(Table& table, const StepPlan& plan) {
   table.row("sums of gradients", part(s.gradients));
   table.row("optimizer", part(s.optimizer));
   table.row("gathered weights", part(s.weights));
-  table.row("together", time_text(s.total()));
+  table.row("together", time_text(s.total()) +
+                            (trains_all(plan.config) ? "" : ", if all weights were trained"));
 }
 
 void outcome_section(Table& table, const StepPlan& plan, const config::ClusterConfig& cluster) {
@@ -92,6 +98,7 @@ Json layout_json(const StepPlan& plan) {
           {"zero", parallel.zero},
           {"schedule", parallel.schedule},
           {"chunks", parallel.chunks},
+          {"put_off", parallel.put_off},
           {"recompute", plan.config.run.recompute},
           {"micro_sequences", plan.config.batch.micro_sequences},
           {"micro_batches", plan.micro_batches}};
@@ -105,6 +112,8 @@ std::string layout_words(const StepPlan& plan) {
   if (plan.topology.stages > 1) {
     text += "pipeline " + std::to_string(plan.topology.stages) + " (" + parallel.schedule;
     if (parallel.chunks > 1) text += " of " + std::to_string(parallel.chunks);
+    if (parallel.schedule == "zb_h1" && parallel.put_off < 1)
+      text += ", " + percent(parallel.put_off) + " put off";
     text += ") x ";
   }
   text += "expert " + std::to_string(plan.topology.expert_size);
