@@ -5,7 +5,8 @@
 namespace dsmoe::train {
 
 /// Throws ConfigError, on all ranks alike, where a rank runs another program file than rank 0 or
-/// has loaded another build of LibTorch: such ranks would compute different numbers, or hang.
+/// has loaded another build of a library that it computes or communicates with: such ranks would
+/// compute different numbers, or hang.
 /// Nothing to do for one rank. Collective.
 void check_same_program(parallel::Communicator& world);
 

@@ -115,6 +115,22 @@ class BadInputTest(CliTest):
         self.assertIn("hint: start the same build", done.stderr)
         self.assertFalse((self.folder / "runs").exists())
 
+    def test_ranks_with_other_libraries_are_refused(self):
+        linked = subprocess.run(["ldd", BINARY], capture_output=True, text=True, check=True).stdout
+        library = pathlib.Path(re.search(r"libgomp\.so\.1 => (\S+)", linked).group(1))
+        content = bytearray(library.read_bytes())
+        content[content.index(b"GNU\0", content.index(b"\x14\0\0\0\x03\0\0\0GNU\0")) + 4] ^= 1  # of its build id
+        (self.folder / "libgomp.so.1").write_bytes(content)
+        command = self.command("train", self.config, ranks=1)
+        both = [*command, ":", "-np", "1", "env", f"LD_PRELOAD={self.folder}/libgomp.so.1", BINARY, "train",
+                str(self.config)]
+        done = subprocess.run(both, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 2, done)
+        self.assertRegex(done.stderr, r"error: rank 1 on \S+ has another build of libgomp\.so\.1 than rank 0 on \S+: "
+                                      r"\w{40}, \w{40}")
+        self.assertFalse((self.folder / "runs").exists())
+
     def refuse_on_ranks(self, expected, *arguments, ranks=2):
         before = written(self.folder)
         result = self.dsmoe(*arguments, ranks=ranks, wrapper=KEEP_CODE, timeout=LIMIT)
