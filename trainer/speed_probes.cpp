@@ -159,16 +159,17 @@ double probe_operation() {
 double probe_stragglers(parallel::Communicator& world) {
   constexpr int kRounds = 40, kCalls = 12;  // about 10 ms a round at 50 GFLOP/s
   Products products({256, 256, 256}, at::kFloat);
-  double computing = 0;
-  world.barrier();
-  const Stopwatch whole;
-  for (int round = 0; round < kRounds; ++round) {
-    const Stopwatch watch;
-    for (int i = 0; i < kCalls; ++i) products.multiply();
-    computing += watch.seconds();
+  const auto seconds_of_rounds = [&](bool meets) {
     world.barrier();
-  }
-  at::Tensor seconds = torch::tensor({whole.seconds(), computing}, at::kDouble);
+    const Stopwatch watch;
+    for (int round = 0; round < kRounds; ++round) {
+      for (int i = 0; i < kCalls; ++i) products.multiply();
+      if (meets) world.barrier();
+    }
+    return watch.seconds();
+  };
+  const double apart = seconds_of_rounds(false), together = seconds_of_rounds(true);
+  at::Tensor seconds = torch::tensor({together, apart}, at::kDouble);
   world.all_reduce(seconds, parallel::ReduceOp::kSum);
   return std::max(1.0, (seconds[0] / seconds[1]).item<double>());
 }

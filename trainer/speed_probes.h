@@ -29,8 +29,9 @@ struct AttentionSeconds {
 /// Seconds of a call of LibTorch on next to nothing, with the graph that it leaves.
 [[nodiscard]] double probe_operation();
 
-/// How many times as long ranks take that compute some milliseconds between barriers as each of
-/// them computes. The same on every rank. Collective.
+/// How many times as long ranks take that compute some milliseconds between barriers as ranks that
+/// do the same work without meeting: who waits leaves a shared core to others. The same on every
+/// rank. Collective.
 [[nodiscard]] double probe_stragglers(parallel::Communicator& world);
 
 }  // namespace dsmoe::train
