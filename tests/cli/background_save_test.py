@@ -89,6 +89,17 @@ class BackgroundSaveTest(CliTest):
         steps = len((run / "metrics.jsonl").read_text().splitlines())
         self.assertIn(steps, range(20, 40))  # before the next save
 
+    def test_what_fails_on_one_of_two_ranks_ends_both(self):
+        limit = 'trap "" XFSZ; [ "$OMPI_COMM_WORLD_RANK" = 0 ] || ulimit -f 1; exec "$@"'
+        failed = self.dsmoe("train", self.write_config(), "parallel.expert=2", "schedule.steps=50",
+                            "checkpoint.every=20", "checkpoint.background=true", "eval.every=0", ranks=2,
+                            wrapper=("bash", "-c", limit, "x"))
+        self.assertEqual(failed.code, 1, failed)
+        self.assertRegex(str(failed), "(?i)file too large|no space")
+        run = self.folder / "runs" / "tiny"
+        self.assertFalse(list((run / "checkpoints").glob("step-????????")))
+        self.assertIn(len(metrics(run)), range(20, 40))  # before the next save
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,6 +5,8 @@ import unittest
 from memory_check import MemoryCheck
 from support import ROOT, CliTest
 
+NOISE = 24 << 20  # of two peaks
+
 # What is kept for the backward pass outweighs all else, and each mode saves a good deal of it.
 KEPT = {
     "run": {"precision": "fp32", "threads": 2},
@@ -50,7 +52,7 @@ class MemoryTest(MemoryCheck, CliTest):
                 estimated, taken = self.bench(config, f"run.recompute=[{mode}]", steps=1)
                 announced = all_estimated - estimated
                 self.assertGreater(announced, all_estimated // 25)
-                self.assertLess(abs(all_taken - taken - announced), announced // 3)
+                self.assertLess(abs(all_taken - taken - announced), max(NOISE, announced // 6))
 
     def test_what_is_computed_again_in_a_small_shape(self):
         for mode in ("mla_up", "norms,mla_up,swiglu,experts", "layer"):

@@ -50,12 +50,15 @@ void check_same_steps(const config::RunConfig& config, const std::vector<StepNum
 }
 
 TEST_CASE("stages, expert ranks, replicas and ZeRO-1 together take the steps of one process") {
-  const std::vector<StepNumbers> alone = steps(1, four_layers());
+  const int64_t stages = GENERATE(2, 4);
+  config::RunConfig base = four_layers();
+  base.model.num_hidden_layers = 2 * stages;
+  const std::vector<StepNumbers> alone = steps(1, base);
   for (const std::string schedule : {"gpipe", "1f1b", "zb_h1", "interleaved"}) {
     for (const bool again : {false, true}) {
-      CAPTURE(schedule, again);
-      config::RunConfig config = four_layers();
-      config.parallel.pipeline = 2;
+      CAPTURE(stages, schedule, again);
+      config::RunConfig config = base;
+      config.parallel.pipeline = stages;
       config.parallel.expert = 2;
       config.parallel.zero = 1;
       config.parallel.schedule = schedule;

@@ -4,34 +4,23 @@
 #include "modules/progress.h"
 #include "parallel/recording_communicator.h"
 #include "tests/modules/numeric.h"
+#include "tests/modules/tiny_model.h"
 #include "tests/support/checks.h"
 #include "tests/support/rank_suite.h"
 
 namespace dsmoe::test {
 namespace {
 
-config::ModelConfig small() {
-  config::ModelConfig config;
-  config.hidden_size = 6;
-  config.n_routed_experts = 8;
-  config.n_shared_experts = 2;
-  config.num_experts_per_tok = 3;
-  config.moe_intermediate_size = 4;
-  config.n_group = 4;
-  config.topk_group = 2;
-  return config;
-}
-
 /// How often progress is made while rows are under way, in a forward and in a backward pass.
 std::pair<int64_t, int64_t> polls(parallel::Communicator& world, bool overlap) {
   parallel::RecordingCommunicator ep(world);
-  nn::MoeContext context{ep, nn::TokenDropper(small(), {}, {.micro_sequences = 2}, ep)};
+  nn::MoeContext context{ep, nn::TokenDropper(tiny_model(), {}, {.micro_sequences = 2}, ep)};
   context.overlap = overlap;
-  nn::Moe moe(small(), /*layer=*/0, context);
+  nn::Moe moe(tiny_model(), /*layer=*/0, context);
   randomize(*moe, 50);
   int64_t made = 0;
   const nn::ProgressScope scope([&] { made += ep.under_way() > 0 ? 1 : 0; });
-  const at::Tensor u_NM = random({10, 6}, 1).requires_grad_();
+  const at::Tensor u_NM = random({10, tiny_model().hidden_size}, 1).requires_grad_();
   const nn::SequenceInfo sequences{{0, 1}, {false, false}, {}};
   const nn::MoeOutput output = moe(u_NM, sequences, /*dropping=*/false);
   const int64_t forward = std::exchange(made, 0);
