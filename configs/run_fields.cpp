@@ -31,8 +31,9 @@ Section run_section() {
       row("recompute", &RunSection::recompute, text_list(),
           {.meaning = "what the backward pass computes again instead of keeping it: layer (whole "
                       "layers, of which input and routing are kept), or any of norms, mla_up "
-                      "(queries, keys, values), swiglu (dense and shared experts), experts (the "
-                      "routed experts' first product)",
+                      "(queries, keys, values), swiglu (dense and shared experts), and experts "
+                      "(the routed experts' first product) or moe (all of a MoE layer behind its "
+                      "attention, along the routing that is kept)",
            .why = "when activations do not fit; gradients stay the same, bit for bit"}),
       row("resume", &RunSection::resume, text(not_empty()),
           {.meaning = "auto: from the newest checkpoint that verifies; never: from the start; or a "

@@ -10,17 +10,23 @@ namespace dsmoe::config {
 namespace {
 
 void check_recompute(const RunConfig& config, ErrorList& errors) {
-  const std::vector<std::string> kinds{"layer", "norms", "mla_up", "swiglu", "experts"};
+  const std::vector<std::string> kinds{"layer", "norms", "mla_up", "swiglu", "experts", "moe"};
   const auto& asked = config.run.recompute;
+  const auto asks = [&](const char* name) {
+    return std::find(asked.begin(), asked.end(), name) != asked.end();
+  };
   for (const std::string& name : asked) {
     require(std::find(kinds.begin(), kinds.end(), name) != kinds.end(),
-            "run.recompute: `" + name + "` is none of layer, norms, mla_up, swiglu, experts",
+            "run.recompute: `" + name + "` is none of layer, norms, mla_up, swiglu, experts, moe",
             errors);
     require(name != "layer" || asked.size() == 1,
             "run.recompute: layer already computes everything again; the other " +
                 std::to_string(asked.size() - 1) + " would do nothing",
             errors);
   }
+  require(!asks("moe") || !asks("experts"),
+          "run.recompute: moe already computes the routed experts again; experts would do nothing",
+          errors);
 }
 
 /// Every slice has a layer, and the slices are the model.

@@ -112,13 +112,15 @@ void recompute_keys(const RunConfig& config, std::vector<std::string>& out) {
     out.emplace_back(
         "run.recompute: mla_up has no effect with a model.attention.kind other than mla");
   }
-  if (model.num_moe_layers() == 0 && asks("experts")) {
-    out.emplace_back("run.recompute: experts has no effect without a layer of routed experts");
+  for (const char* name : {"experts", "moe"}) {
+    if (model.num_moe_layers() > 0 || !asks(name)) continue;
+    out.push_back(std::string("run.recompute: ") + name +
+                  " has no effect without a layer of routed experts");
   }
   const bool all_routed = model.num_moe_layers() == model.num_hidden_layers;
-  if (all_routed && model.n_shared_experts == 0 && asks("swiglu")) {
-    out.emplace_back(
-        "run.recompute: swiglu has no effect without a dense layer and without shared experts");
+  if (all_routed && asks("swiglu") && (model.n_shared_experts == 0 || asks("moe"))) {
+    out.push_back(std::string("run.recompute: swiglu has no effect without a dense layer and ") +
+                  (asks("moe") ? "with moe" : "without shared experts"));
   }
 }
 

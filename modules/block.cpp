@@ -24,28 +24,36 @@ BlockImpl::BlockImpl(const config::ModelConfig& config, int64_t layer, const Moe
 
 BlockOutput BlockImpl::forward(const at::Tensor& h_NM, const RopeTable& rope,
                                const SequenceInfo& sequences, bool dropping) {
-  if (!recomputes(h_NM)) return run(h_NM, rope, sequences, dropping, nullptr);
-  return run_recomputed(
-      [this, rope, sequences, dropping](const at::Tensor& rows, const RoutingRecord* earlier) {
-        return run(rows, rope, sequences, dropping, earlier);
-      },
-      h_NM);
+  const auto behind = [this, sequences, dropping](const at::Tensor& attended_NM,
+                                                  const RoutingRecord* earlier) {
+    return feed_forward(attended_NM, sequences, dropping, earlier);
+  };
+  const auto whole = [this, rope, sequences, behind](const at::Tensor& rows,
+                                                     const RoutingRecord* earlier) {
+    return behind(attend(rows, rope, sequences), earlier);
+  };
+  if (!will_turn_back(h_NM)) return whole(h_NM, nullptr);
+  if (recompute_.layer) return run_recomputed(whole, h_NM);
+  if (recompute_.moe && moe_) return run_recomputed(behind, attend(h_NM, rope, sequences));
+  return whole(h_NM, nullptr);
 }
 
-bool BlockImpl::recomputes(const at::Tensor& h_NM) const {
-  if (!recompute_.layer || !at::GradMode::is_enabled()) return false;
+bool BlockImpl::will_turn_back(const at::Tensor& h_NM) const {
+  if (!at::GradMode::is_enabled()) return false;
   if (h_NM.requires_grad()) return true;
   const auto parameters = this->parameters();
   return std::any_of(parameters.begin(), parameters.end(),
                      [](const at::Tensor& p) { return p.requires_grad(); });
 }
 
-BlockOutput BlockImpl::run(const at::Tensor& h_NM, const RopeTable& rope,
-                           const SequenceInfo& sequences, bool dropping,
-                           const RoutingRecord* earlier) {
+at::Tensor BlockImpl::attend(const at::Tensor& h_NM, const RopeTable& rope,
+                             const SequenceInfo& sequences) {
   const RemadePtr normed = input_layernorm_->again(h_NM, recompute_.norms);
-  const at::Tensor attended_NM =
-      h_NM + self_attn_->forward(input_layernorm_(h_NM), sequences, rope, normed);
+  return h_NM + self_attn_->forward(input_layernorm_(h_NM), sequences, rope, normed);
+}
+
+BlockOutput BlockImpl::feed_forward(const at::Tensor& attended_NM, const SequenceInfo& sequences,
+                                    bool dropping, const RoutingRecord* earlier) {
   const at::Tensor u_NM = post_attention_layernorm_(attended_NM);
   if (dense_) {
     const RemadePtr again = post_attention_layernorm_->again(attended_NM, recompute_.norms);

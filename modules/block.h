@@ -30,11 +30,12 @@ class BlockImpl final : public torch::nn::Module {
                     const RopeTable& rope);
 
  private:
+  at::Tensor attend(const at::Tensor& h_NM, const RopeTable& rope, const SequenceInfo& sequences);
   /// earlier: see MoeImpl::forward.
-  BlockOutput run(const at::Tensor& h_NM, const RopeTable& rope, const SequenceInfo& sequences,
-                  bool dropping, const RoutingRecord* earlier);
+  BlockOutput feed_forward(const at::Tensor& attended_NM, const SequenceInfo& sequences,
+                           bool dropping, const RoutingRecord* earlier);
   /// Whether a backward pass will come.
-  [[nodiscard]] bool recomputes(const at::Tensor& h_NM) const;
+  [[nodiscard]] bool will_turn_back(const at::Tensor& h_NM) const;
 
   int64_t layer_;
   Recompute recompute_;

@@ -2,17 +2,23 @@
 
 namespace dsmoe::nn {
 
+namespace {
+
+/// Within a MoE layer, which may be run again as a whole.
+Recompute again_within(const Recompute& asked) { return asked.moe ? Recompute{} : asked; }
+
+}  // namespace
+
 MoeImpl::MoeImpl(const config::ModelConfig& config, int64_t layer, const MoeContext& context)
     : context_(context), layer_(layer), num_experts_(config.n_routed_experts) {
   const int64_t held = config.n_routed_experts / context.ep.size();
+  const Recompute again = again_within(context.recompute);
   gate_ = register_module("gate", Router(config));
-  experts_ = register_module("experts",
-                             Experts(config, context.ep.rank() * held, held, context.recompute));
+  experts_ = register_module("experts", Experts(config, context.ep.rank() * held, held, again));
   if (config.n_shared_experts > 0) {
     shared_experts_ = register_module(
-        "shared_experts",
-        SwigluMlp(config.hidden_size, config.n_shared_experts * config.moe_intermediate_size,
-                  context.recompute));
+        "shared_experts", SwigluMlp(config.hidden_size,
+                                    config.n_shared_experts * config.moe_intermediate_size, again));
   }
 }
 

@@ -10,7 +10,7 @@ Recompute recompute_of(const std::vector<std::string>& names) {
   const auto has = [&](const char* name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
-  return {has("layer"), has("norms"), has("mla_up"), has("swiglu"), has("experts")};
+  return {has("layer"), has("norms"), has("mla_up"), has("swiglu"), has("experts"), has("moe")};
 }
 
 RemadePtr remade_if(bool wanted, std::function<at::Tensor()> how) {

@@ -16,6 +16,10 @@ struct Recompute {
   bool mla_up = false;   ///< queries, keys and values from their latents
   bool swiglu = false;   ///< the activation of dense and shared experts
   bool experts = false;  ///< the routed experts' first product
+  bool moe = false;      ///< MoE layers behind attention: its sum and the routing is kept
+
+  /// Whether rows go out to the routed experts once more.
+  [[nodiscard]] bool dispatches_again() const { return layer || moe; }
 };
 
 /// From the names in run.recompute.

@@ -36,6 +36,7 @@ int64_t feed_forward_elements(const config::ModelConfig& model, bool moe,
   if (!moe) {
     return (again.norms ? 1 : 2) * model.hidden_size + activated * model.intermediate_size;
   }
+  if (again.moe) return model.hidden_size + 2 * model.n_routed_experts;
   const int64_t shared = activated * model.n_shared_experts * model.moe_intermediate_size;
   const int64_t routed =
       again.experts ? 0 : 2 * model.num_experts_per_tok * model.moe_intermediate_size;
@@ -75,8 +76,12 @@ int64_t remade_attention(const config::ModelConfig& model, const nn::Recompute& 
   return (again.norms ? model.hidden_size : 0) + (again.mla_up ? head_elements(model) : 0);
 }
 
-int64_t remade_feed_forward(const config::ModelConfig& model, bool moe,
-                            const nn::Recompute& again) {
+int64_t remade_feed_forward(const config::ModelConfig& model, bool moe, const nn::Recompute& again,
+                            double arrived) {
+  if (moe && again.moe) {
+    return feed_forward_elements(model, moe, {}, arrived) -
+           feed_forward_elements(model, moe, again, arrived);
+  }
   const int64_t width = moe ? shared_width(model) : model.intermediate_size;
   return (again.norms ? model.hidden_size : 0) + (again.swiglu ? width : 0);
 }
@@ -93,7 +98,8 @@ int64_t attention_put_off(const config::ModelConfig& model) {
 
 int64_t feed_forward_put_off(const config::ModelConfig& model, bool moe, const nn::Recompute& again,
                              double arrived) {
-  const int64_t activated = again.swiglu ? 4 : 3, ends = 2 * model.hidden_size;
+  const bool kept = !again.swiglu || (moe && again.moe);
+  const int64_t activated = kept ? 3 : 4, ends = 2 * model.hidden_size;
   if (!moe) return ends + activated * model.intermediate_size;
   const int64_t width = model.moe_intermediate_size;
   return ends + rows_elements(model, 2 * std::max(1.0, arrived)) +
@@ -124,7 +130,7 @@ int64_t backward_elements(const config::ModelConfig& model, int64_t layer,
     return std::max(whole + first, left + then) - replayed_elements(model, layer);
   }
   return std::max(
-      remade_feed_forward(model, moe, again) + first,
+      remade_feed_forward(model, moe, again, arrived) + first,
       remade_attention(model, again) + then - feed_forward_elements(model, moe, again, arrived));
 }
 

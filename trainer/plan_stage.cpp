@@ -31,7 +31,7 @@ PassTimes layer_times(const config::RunConfig& config, const config::ClusterConf
   times += times_of(work.experts, roof);
   if (!moe || topology.expert_size == 1) return times;
   const ExchangeTimes exchange(config, cluster, topology);
-  const bool again = nn::recompute_of(config.run.recompute).layer;
+  const bool again = nn::recompute_of(config.run.recompute).dispatches_again();
   const HopTimes rows = exchange.rows();
   const auto beside_shared = [&](double computed) {
     return exposed(rows.first, config.parallel.overlap ? computed : 0, cluster) + rows.second;

@@ -100,7 +100,7 @@ struct Crossings {
 };
 
 Crossings crossings(const config::RunConfig& config) {
-  const bool again = nn::recompute_of(config.run.recompute).layer;
+  const bool again = nn::recompute_of(config.run.recompute).dispatches_again();
   return again ? Crossings{5, 3} : Crossings{4, 2};
 }
 
@@ -185,6 +185,16 @@ double messages_apart(const config::RunConfig& config, const parallel::Topology&
 }
 
 }  // namespace
+
+RankBytes bytes_of_a_rank(const PlannedTraffic& traffic, int64_t ranks) {
+  RankBytes sum;
+  for (const LinkBytes& one :
+       {traffic.rows, traffic.metadata, traffic.pipeline, traffic.gradients, traffic.weights}) {
+    sum.within_nodes += one.within_nodes() / static_cast<double>(ranks);
+    sum.between_nodes += one.between_nodes() / static_cast<double>(ranks);
+  }
+  return sum;
+}
 
 PlannedTraffic plan_traffic(const config::RunConfig& config, const parallel::Topology& topology,
                             const HeldWeights& weights, int64_t ranks_per_node) {

@@ -27,6 +27,15 @@ struct PlannedTraffic {
   bool determined = false;  ///< rows and metadata too: experts are dealt out, none is dropped
 };
 
+/// What one rank puts on its links in a step, on average over all.
+struct RankBytes {
+  double within_nodes = 0;
+  double between_nodes = 0;
+};
+
+/// Of all kinds together.
+[[nodiscard]] RankBytes bytes_of_a_rank(const PlannedTraffic& traffic, int64_t ranks);
+
 /// Of a full batch. Rows under the router's own choice are those expected of an even one, see
 /// expected_traffic(). Local.
 [[nodiscard]] PlannedTraffic plan_traffic(const config::RunConfig& config,

@@ -185,9 +185,11 @@ PassWork& PassWork::operator+=(const PassWork& other) {
 
 LayerWork layer_work(const config::RunConfig& config, const parallel::Topology& topology,
                      bool moe) {
-  const Scale s(config);
+  Scale s(config);
   LayerWork work;
   work.attention = attention_work(s);
+  const bool behind_again = moe && s.again.moe;
+  if (behind_again) s.again = {};
   if (moe) {
     work.router = router_work(s);
     if (s.model.n_shared_experts > 0) {
@@ -200,10 +202,9 @@ LayerWork layer_work(const config::RunConfig& config, const parallel::Topology& 
     add_norm(work.beside, s, s.dim);
   }
   add_residual(moe ? work.experts : work.beside, s);
-  if (s.again.layer) {
-    for (PassWork* part : {&work.attention, &work.router, &work.beside, &work.experts}) {
-      replay(*part);
-    }
+  if (s.again.layer) replay(work.attention);
+  if (s.again.layer || behind_again) {
+    for (PassWork* part : {&work.router, &work.beside, &work.experts}) replay(*part);
   }
   return work;
 }

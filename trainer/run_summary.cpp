@@ -224,7 +224,7 @@ int64_t nodes_visited(const config::RunConfig& config, const parallel::Topology&
 /// Of one row a token in each layer, there and back in both directions, and there once more for a
 /// layer that is run again.
 int64_t bytes_of_rows(const config::RunConfig& config) {
-  const int64_t crossings = nn::recompute_of(config.run.recompute).layer ? 5 : 4;
+  const int64_t crossings = nn::recompute_of(config.run.recompute).dispatches_again() ? 5 : 4;
   return crossings * config.model.num_moe_layers() * config.batch.sequences *
          config.data.sequence_length * config.model.hidden_size *
          widths_of(config.run.precision).compute;

@@ -5,7 +5,7 @@ import unittest
 from memory_check import MemoryCheck
 from support import ROOT, CliTest
 
-NOISE = 24 << 20  # of two peaks
+NOISE = 48 << 20  # of two peaks, 3 % of the larger: how a heap fills its holes differs between machines
 
 # What is kept for the backward pass outweighs all else, and each mode saves a good deal of it.
 KEPT = {
@@ -47,7 +47,7 @@ class MemoryTest(MemoryCheck, CliTest):
     def test_what_is_computed_again_is_not_kept(self):
         config = self.write_config("kept.yaml", base=KEPT)
         all_estimated, all_taken = self.bench(config, steps=1)
-        for mode in ("norms", "mla_up", "swiglu", "experts", "norms,mla_up,swiglu,experts", "layer"):
+        for mode in ("norms", "mla_up", "swiglu", "experts", "norms,mla_up,swiglu,experts", "moe", "layer"):
             with self.subTest(mode):
                 estimated, taken = self.bench(config, f"run.recompute=[{mode}]", steps=1)
                 announced = all_estimated - estimated

@@ -1,7 +1,6 @@
 """inspect --cluster: what it predicts is what is measured here, in bytes, memory and, once bench cluster has measured
 the machine, time; and what it says of DeepSeek-V2's own layout."""
 import os
-import re
 import statistics
 import unittest
 
@@ -40,6 +39,7 @@ LAYOUTS = ((2, ["parallel.expert=2"]),
            (4, ["parallel.expert=4", "parallel.ranks_per_node=2"]),
            (4, ["parallel.expert=2"]),
            (4, ["parallel.expert=2", "parallel.zero=1", "run.recompute=[layer]"]),
+           (4, ["parallel.expert=4", "run.recompute=[moe]"]),
            (4, ["parallel.expert=2", "parallel.pipeline=2", "parallel.schedule=zb_h1"]),
            (4, ["parallel.pipeline=2", "parallel.schedule=interleaved", "parallel.chunks=2", "parallel.zero=1"]))
 SHORT = "data.sequence_length=32"  # enough to count bytes
@@ -91,6 +91,8 @@ class PlannerTest(CliTest):
                 self.assertEqual(traffic["gradients"]["bytes"] + counts, sums)
                 self.assertEqual(traffic["weights"]["bytes"], sum(
                     one_of(sent, group, "all_gather") for group in ("data", "expert_replicas")))
+                self.assertAlmostEqual(ranks * sum(traffic["per_rank"].values()), sum(
+                    one["bytes"] for one in traffic.values() if isinstance(one, dict) and "bytes" in one), delta=1)
 
     def test_bytes_are_those_that_a_run_reports(self):
         for ranks, nodes in ((2, 1), (4, 1), (4, 2)):
@@ -147,7 +149,7 @@ class PlannerTest(CliTest):
         if not QUIET and os.getloadavg()[0] > 1.5 * os.cpu_count():
             self.skipTest(f"other work on the machine: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         for ranks, layout in ((1, []), (2, ["parallel.expert=2"]), (2, ["parallel.pipeline=2"]),
-                              (4, ["parallel.expert=4"])):
+                              (3, ["batch.sequences=6"]), (4, ["parallel.expert=4"])):
             with self.subTest(layout, ranks=ranks):
                 ratios = []
                 for _ in range(2 if QUIET else 4):
@@ -177,41 +179,6 @@ class PlannerTest(CliTest):
         reasons = "\n".join(one["reason"] for one in ranking["rejected"])
         self.assertRegex(reasons, r"needs 7\d\.\d GiB of 74\.5 GiB, most of it activations: ")
         self.assertRegex(reasons, r"model\.n_routed_experts \(160\) must be divisible by parallel\.expert \(64\)")
-
-    def test_the_numbers_in_the_documents_are_those_planned(self):
-        self.folder = ROOT
-        text = (ROOT / "docs/planner.md").read_text()
-        for row, plan, cluster, nodes, value in (
-                ("DeepSeek-V2", "v2", "h800_16x8", 16, lambda one: one["hours_per_trillion_tokens"] / 1000),
-                ("DeepSeek-V3", "v3", "h100_128x8", 128, lambda one: one["tokens_per_second"] / 1024),
-                ("Qwen3-235B", "qwen3_235b", "h100_128x8", 32, lambda one: one["tokens_per_second"] / 256)):
-            with self.subTest(plan):
-                cells = re.search(fr"^\| {row}.*$", text, re.MULTILINE).group().split("|")
-                published, planned, off = (float(re.search(r"[−\d.]+", cell).group().replace("−", "-"))
-                                           for cell in cells[2:5])
-                now = value(self.succeed("inspect", f"configs/plans/{plan}.yaml", "--cluster",
-                                         f"configs/clusters/{cluster}.yaml", "--nodes", nodes, "--layouts", 1,
-                                         "--json").json())
-                self.assertAlmostEqual(now / planned, 1, delta=0.002)
-                self.assertAlmostEqual(100 * (now / published - 1), off, delta=0.6)
-
-    def test_the_readme_tells_what_is_printed(self):
-        self.folder = ROOT
-        told = (ROOT / "README.md").read_text().split("- **Planning.**")[1].split("\n- **")[0]
-        printed = self.succeed("inspect", "configs/plans/v2.yaml", "--cluster", "configs/clusters/h800_16x8.yaml",
-                               "--layouts", 1).out
-        figures = re.findall(r"`([^`]*(?:of 74.5 GiB|hours of one rank|layouts that fit))`", told)
-        self.assertEqual(len(figures), 3)
-        for figure in figures:
-            self.assertIn(" ".join(figure.split()), " ".join(printed.split()))
-
-    def test_every_plan_has_a_table_for_people(self):
-        self.folder = ROOT
-        for plan, cluster in (("v2", "h800_16x8"), ("v3", "h100_128x8"), ("qwen3_235b", "h100_128x8")):
-            text = self.succeed("inspect", f"configs/plans/{plan}.yaml", "--cluster", f"configs/clusters/{cluster}.yaml",
-                                "--layouts", 2).out
-            for expected in ("memory per rank", "dispatch and combine", "tokens/s", "best of", "others do not"):
-                self.assertIn(expected, text)
 
     def test_bad_questions(self):
         good, typo, alone = self.write_cluster(2), self.folder / "typo.yaml", self.folder / "alone.yaml"

@@ -155,6 +155,16 @@ TEST_CASE("a pipeline must fit the layers and its schedule") {
       {"parallel.stage_layers add up to 3, not to model.num_hidden_layers (4)"});
 }
 
+TEST_CASE("what is computed again is named once") {
+  const auto refused = [](const std::vector<std::string>& names, const char* why) {
+    expect_refused([&](RunConfig& c) { c.run.recompute = names; }, {"run.recompute: ", why});
+  };
+  refused({"everything"}, "`everything` is none of layer, norms, mla_up, swiglu, experts, moe");
+  refused({"layer", "moe"},
+          "layer already computes everything again; the other 1 would do nothing");
+  refused({"moe", "experts"}, "moe already computes the routed experts again");
+}
+
 TEST_CASE("expert parallelism must fit experts, groups and ranks") {
   RunConfig config;
   config.model.n_routed_experts = 24;
@@ -276,4 +286,23 @@ TEST_CASE("a changed key that nothing reads is noticed") {
   CHECK(notices[0] == "parallel.put_off has no effect with parallel.schedule: 1f1b");
   CHECK(notices[1] == "schedule.factor has no effect with a schedule.kind other than step");
   CHECK(notices[2] == "drop.capacity has no effect with drop.kind: none");
+}
+
+TEST_CASE("recomputation of what a model does not have is noticed") {
+  const auto notices = [](std::vector<std::string> names, const auto& change) {
+    RunConfig config;
+    config.run.recompute = std::move(names);
+    change(config.model);
+    return without_effect(config);
+  };
+  const auto as_it_is = [](ModelConfig&) {};
+  const auto dense = [](ModelConfig& m) { m.n_routed_experts = 0; };
+  const auto all_routed = [](ModelConfig& m) { m.first_k_dense_replace = 0; };
+  CHECK(notices({"norms", "mla_up", "swiglu", "moe"}, as_it_is).empty());
+  CHECK(notices({"moe"}, dense) ==
+        std::vector<std::string>{
+            "run.recompute: moe has no effect without a layer of routed experts"});
+  CHECK(notices({"swiglu", "moe"}, all_routed) ==
+        std::vector<std::string>{
+            "run.recompute: swiglu has no effect without a dense layer and with moe"});
 }

@@ -5,8 +5,6 @@
 #include <map>
 
 #include "data/tokenizer.h"
-#include "tests/support/tiny_run.h"
-#include "trainer/checkpoint.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/checkpoint_saver.h"
 #include "trainer/optimizer_files.h"
@@ -17,11 +15,6 @@ namespace dsmoe::test {
 namespace {
 
 constexpr int64_t kSequences = 16;
-
-train::Checkpointed checkpointed(TinyRun& run) {
-  train::Session& s = run.session();
-  return {s.config, s.store, run.optimizer(), s.topology, s.world, s.groups};
-}
 
 void save(TinyRun& run, const std::string& folder, int64_t step) {
   train::CheckpointSaver saver(run.session().world, [](const std::string&, double, double) {});
@@ -77,6 +70,11 @@ std::map<std::string, at::Tensor> saved_tensors(const std::string& step_director
 }
 
 }  // namespace
+
+train::Checkpointed checkpointed(TinyRun& run) {
+  train::Session& s = run.session();
+  return {s.config, s.store, run.optimizer(), s.topology, s.world, s.groups};
+}
 
 Reading take_over(parallel::Communicator& world, config::RunConfig config, const std::string& from,
                   const std::string& folder, int64_t step) {

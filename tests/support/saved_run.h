@@ -5,8 +5,13 @@
 #include "configs/run_config.h"
 #include "parallel/communicator.h"
 #include "tests/support/checks.h"
+#include "tests/support/tiny_run.h"
+#include "trainer/checkpoint.h"
 
 namespace dsmoe::test {
+
+/// What of a run a checkpoint is made of.
+[[nodiscard]] train::Checkpointed checkpointed(TinyRun& run);
 
 /// What a rank read and has, in bytes.
 struct Reading {

@@ -1,13 +1,10 @@
 // A checkpoint goes from layout to layout: what one has saved, the next reads and saves again, bit
 // for bit, and each rank reads what it holds.
-#include <optional>
-
 #include "tests/support/checks.h"
 #include "tests/support/rank_suite.h"
 #include "tests/support/saved_run.h"
-#include "tests/support/temp_directory.h"
+#include "tests/support/shared_directory.h"
 #include "tests/support/tiny_run.h"
-#include "trainer/agreement.h"
 
 namespace dsmoe::test {
 namespace {
@@ -37,10 +34,7 @@ std::vector<config::ParallelConfig> layouts(int64_t world) {
 
 Failures relay(parallel::Communicator& world, config::RunConfig config) {
   Checks checks;
-  std::optional<TempDirectory> directory;
-  std::string folder;
-  if (world.rank() == 0) folder = directory.emplace().path();
-  train::broadcast_text(folder, world);
+  const SharedDirectory folder(world);
   config.model.num_hidden_layers = 4;
   config.batch.micro_sequences = 1;
   std::string from;
@@ -52,14 +46,14 @@ Failures relay(parallel::Communicator& world, config::RunConfig config) {
     const double bucket = config.parallel.bucket_mib;
     config.parallel = layout;
     config.parallel.bucket_mib = bucket;
-    const Reading reading = take_over(world, config, from, folder, step);
+    const Reading reading = take_over(world, config, from, folder.path(), step);
     if (!from.empty()) {
       checks.that(reading.read <= reading.held + described_bytes(from),
                   what + "reads " + std::to_string(reading.read) + " bytes, holds " +
                       std::to_string(reading.held));
-      if (world.rank() == 0) compare_saved(checks, saved_step(folder, step), from, what);
+      if (world.rank() == 0) compare_saved(checks, saved_step(folder.path(), step), from, what);
     }
-    from = saved_step(folder, step + 1);
+    from = saved_step(folder.path(), step + 1);
     step += 2;
   }
   world.barrier();

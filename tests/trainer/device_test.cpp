@@ -74,7 +74,7 @@ constexpr Tolerance kFp32{1e-5, 1e-3, 1e-3};
 TEST_CASE("what LibTorch's operations compute again gives the gradient of what they keep") {
   config::RunConfig run = run_of(Precision::kFp64);
   const Outcome kept = one_step_without_kernels(run, {.documents = true});
-  for (const char* mode : {"layer", "norms", "mla_up", "swiglu", "experts"}) {
+  for (const char* mode : {"layer", "norms", "mla_up", "swiglu", "experts", "moe"}) {
     INFO(mode);
     run.run.recompute = {mode};
     check_near(one_step_without_kernels(run, {.documents = true}), kept, kFp64);
@@ -104,8 +104,10 @@ TEST_CASE("LibTorch's operations take the same step with layers computed again, 
   auto run = run_of(Precision::kFp64);
   run.run.recompute = {"norms", "mla_up", "swiglu", "experts"};
   check_near(one_step_without_kernels(run, {}), one_step(run, {}), kFp64);
-  run.run.recompute = {"layer"};
-  check_near(one_step_without_kernels(run, {}), one_step(run, {}), kFp64);
+  for (const char* whole : {"layer", "moe"}) {
+    run.run.recompute = {whole};
+    check_near(one_step_without_kernels(run, {}), one_step(run, {}), kFp64);
+  }
 }
 
 TEST_CASE("LibTorch's operations take the same step in fp32, and in bf16 nearly") {

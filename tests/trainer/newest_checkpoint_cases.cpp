@@ -2,12 +2,10 @@
 #include "trainer/newest_checkpoint.h"
 
 #include <filesystem>
-#include <optional>
 
 #include "tests/support/checks.h"
 #include "tests/support/rank_suite.h"
-#include "tests/support/temp_directory.h"
-#include "trainer/agreement.h"
+#include "tests/support/shared_directory.h"
 #include "trainer/atomic_file.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/manifest.h"
@@ -30,15 +28,13 @@ void save(const std::string& checkpoints, int64_t step) {
 Failures damage_is_found_by_its_reader(parallel::Communicator& world) {
   Checks checks;
   for (const char* name = kFiles; *name != 0; ++name) {
-    std::optional<TempDirectory> directory;
-    std::string path;
+    const SharedDirectory directory(world);
+    const std::string& path = directory.path();
     if (world.rank() == 0) {
-      directory.emplace();
-      path = directory->path();
       for (const int64_t step : {100, 200}) save(path, step);
       train::write_file_atomically(path + "/step-00000200/" + *name, "other");
     }
-    train::broadcast_text(path, world);
+    world.barrier();
     std::vector<std::string> warnings;
     const auto found = train::newest_complete(path, warnings, world);
     checks.that(found == path + "/step-00000100", "the one that is whole");

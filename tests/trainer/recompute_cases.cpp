@@ -8,8 +8,10 @@ namespace dsmoe::test {
 namespace {
 
 const std::vector<std::vector<std::string>> kModes{
-    {"layer"},  {"norms"},   {"mla_up"},
-    {"swiglu"}, {"experts"}, {"norms", "mla_up", "swiglu", "experts"}};
+    {"layer"},   {"norms"},
+    {"mla_up"},  {"swiglu"},
+    {"experts"}, {"norms", "mla_up", "swiglu", "experts"},
+    {"moe"},     {"norms", "mla_up", "swiglu", "moe"}};
 
 std::string describe(const config::RunConfig& config) {
   std::string text;
@@ -107,14 +109,16 @@ Failures no_second_metadata(parallel::Communicator& world) {
   config.batch.pool = 4;
   config.model.scoring_func = config::ScoringFunc::kSoftmax;
   const auto kept = tiny_gradients(config, {}, world).report.traffic;
-  config.run.recompute = {"layer"};
-  const auto again = tiny_gradients(config, {}, world).report.traffic;
-  checks.equal(again.forward_bytes, kept.forward_bytes, "bytes of the forward pass");
-  // Out and back, and both ways of gradients: one way of the rows and of the gate weights more.
-  checks.equal(4 * again.bytes_bound, 5 * kept.bytes_bound, "rows once more");
-  const int64_t weights = again.metadata_bytes - kept.metadata_bytes;
-  checks.equal(again.backward_bytes - kept.backward_bytes, again.bytes_bound / 5 + weights,
-               "nothing else is sent again");
+  for (const char* mode : {"layer", "moe"}) {
+    config.run.recompute = {mode};
+    const auto again = tiny_gradients(config, {}, world).report.traffic;
+    checks.equal(again.forward_bytes, kept.forward_bytes, "bytes of the forward pass");
+    // Out and back, and both ways of gradients: one way of the rows and of the gate weights more.
+    checks.equal(4 * again.bytes_bound, 5 * kept.bytes_bound, "rows once more");
+    const int64_t weights = again.metadata_bytes - kept.metadata_bytes;
+    checks.equal(again.backward_bytes - kept.backward_bytes, again.bytes_bound / 5 + weights,
+                 "nothing else is sent again");
+  }
   return checks.failures();
 }
 

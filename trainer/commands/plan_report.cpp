@@ -38,7 +38,14 @@ std::string link_text(const LinkBytes& link) {
          (link.bytes > 0 ? ", " + percent(link.apart) + " of it between nodes" : "");
 }
 
-void traffic_section(Table& table, const PlannedTraffic& traffic) {
+std::string over_link(double sent, double bandwidth) {
+  return bytes(sent) +
+         (sent > 0 ? " (" + time_text(sent / bandwidth) + " at " + human_bytes(bandwidth) + "/s)"
+                   : "");
+}
+
+void traffic_section(Table& table, const PlannedTraffic& traffic,
+                     const config::ClusterConfig& cluster) {
   table.section("sent per step, by all ranks");
   table.row("dispatch and combine",
             link_text(traffic.rows) +
@@ -47,6 +54,10 @@ void traffic_section(Table& table, const PlannedTraffic& traffic) {
   table.row("between stages", link_text(traffic.pipeline));
   table.row("sums of gradients", link_text(traffic.gradients));
   table.row("gathered weights", link_text(traffic.weights));
+  const RankBytes one = bytes_of_a_rank(traffic, cluster.ranks());
+  table.row("over one rank's links",
+            over_link(one.within_nodes, cluster.intra_node.bandwidth) + " within its node, " +
+                over_link(one.between_nodes, cluster.inter_node.bandwidth) + " to others");
 }
 
 bool trains_all(const config::RunConfig& config) {
@@ -137,7 +148,7 @@ std::string plan_text(const StepPlan& plan, const config::ClusterConfig& cluster
                            std::to_string(cluster.ranks_per_node) + " ranks");
   table.row("ranks", layout_words(plan));
   memory_section(table, plan.memory, cluster.memory.bytes);
-  traffic_section(table, plan.traffic);
+  traffic_section(table, plan.traffic, cluster);
   time_section(table, plan);
   outcome_section(table, plan, cluster);
   return table.text();
@@ -174,29 +185,32 @@ Json ranking_json(const PlanRanking& ranking) {
 
 Json plan_json(const StepPlan& plan) {
   const PlannedTraffic& traffic = plan.traffic;
+  const RankBytes one = bytes_of_a_rank(traffic, plan.topology.world);
   const PlannedSeconds& s = plan.seconds;
-  return {{"layout", layout_json(plan)},
-          {"memory", memory_json(plan.memory)},
-          {"traffic",
-           {{"rows", link_json(traffic.rows)},
-            {"rows_bound", traffic.rows_bound},
-            {"determined", traffic.determined},
-            {"metadata", link_json(traffic.metadata)},
-            {"pipeline", link_json(traffic.pipeline)},
-            {"gradients", link_json(traffic.gradients)},
-            {"weights", link_json(traffic.weights)}}},
-          {"seconds",
-           {{"compute", s.compute},
-            {"exchange", s.exchange},
-            {"bubble", s.bubble},
-            {"gradients", s.gradients},
-            {"optimizer", s.optimizer},
-            {"weights", s.weights},
-            {"total", s.total()}}},
-          {"bubble", plan.bubble_share},
-          {"tokens_per_second", plan.tokens_per_second},
-          {"mfu", plan.mfu},
-          {"hours_per_trillion_tokens", plan.hours_per_trillion_tokens}};
+  return {
+      {"layout", layout_json(plan)},
+      {"memory", memory_json(plan.memory)},
+      {"traffic",
+       {{"rows", link_json(traffic.rows)},
+        {"rows_bound", traffic.rows_bound},
+        {"determined", traffic.determined},
+        {"metadata", link_json(traffic.metadata)},
+        {"pipeline", link_json(traffic.pipeline)},
+        {"gradients", link_json(traffic.gradients)},
+        {"weights", link_json(traffic.weights)},
+        {"per_rank", {{"within_nodes", one.within_nodes}, {"between_nodes", one.between_nodes}}}}},
+      {"seconds",
+       {{"compute", s.compute},
+        {"exchange", s.exchange},
+        {"bubble", s.bubble},
+        {"gradients", s.gradients},
+        {"optimizer", s.optimizer},
+        {"weights", s.weights},
+        {"total", s.total()}}},
+      {"bubble", plan.bubble_share},
+      {"tokens_per_second", plan.tokens_per_second},
+      {"mfu", plan.mfu},
+      {"hours_per_trillion_tokens", plan.hours_per_trillion_tokens}};
 }
 
 }  // namespace dsmoe::train
