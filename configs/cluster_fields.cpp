@@ -35,7 +35,8 @@ Rows<ComputeSpeed> compute_rows() {
       row("operation_seconds", &ComputeSpeed::operation_seconds, speed,
           {.meaning = "time that an operation takes whatever its size", .unit = "s"}),
       row("overlap", &ComputeSpeed::overlap, share,
-          {.meaning = "share of the shared experts' time in which rows travel"}),
+          {.meaning = "share of the time of shared experts in which rows travel, and of a backward "
+                      "pass in which gradients are summed"}),
       row("ranks_per_core", &ComputeSpeed::ranks_per_core, number(number_at_least(1)),
           {.meaning = "ranks that take turns on what one of them computes with",
            .why = "above 1 where more ranks than cores were measured: what waits leaves its turn "

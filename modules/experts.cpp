@@ -256,8 +256,8 @@ at::Tensor ExpertsImpl::anchor() const {
 
 at::Tensor ExpertsImpl::forward(const parallel::Dispatched& in,
                                 const std::vector<int64_t>& offsets) {
-  const bool compiles =
-      in.rows_RM.is_cpu() && in.rows_RM.scalar_type() == at::kBFloat16 && offsets.back() > 0;
+  const bool compiles = has_own_kernels(in.rows_RM) && in.rows_RM.scalar_type() == at::kBFloat16 &&
+                        offsets.back() > 0;
   const Pairs pairs =
       compiles ? fill_up(in, offsets) : Pairs{in.weights_P, in.pair_rows_P, offsets};
   const auto experts = c10::make_intrusive<ExpertWeights>();

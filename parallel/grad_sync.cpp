@@ -30,6 +30,13 @@ double block_sum(const T* values, int64_t count) {
   return sum;
 }
 
+at::Tensor own_block(const at::Tensor& flat, const Communicator& group) {
+  const int64_t size = flat.numel() / group.size();
+  return flat.narrow(0, group.rank() * size, size);
+}
+
+}  // namespace
+
 double sum_of_squares_on_device(const at::Tensor& flat) {
   if (flat.numel() == 0) return 0;
   const auto norm = at::linalg_vector_norm(flat, 2, /*dim=*/at::OptionalIntArrayRef{},
@@ -37,13 +44,6 @@ double sum_of_squares_on_device(const at::Tensor& flat) {
                         .item<double>();
   return norm * norm;
 }
-
-at::Tensor own_block(const at::Tensor& flat, const Communicator& group) {
-  const int64_t size = flat.numel() / group.size();
-  return flat.narrow(0, group.rank() * size, size);
-}
-
-}  // namespace
 
 /// Blocks of fixed size, added in order: the same bits for any number of threads.
 double sum_of_squares(const at::Tensor& flat) {

@@ -22,6 +22,9 @@ void gather_blocks(at::Tensor& flat, Communicator& group);
 /// In float64; the same bits for any number of threads. Local.
 [[nodiscard]] double sum_of_squares(const at::Tensor& flat);
 
+/// The same to rounding by LibTorch's operation, as where `flat` is on a device. Local.
+[[nodiscard]] double sum_of_squares_on_device(const at::Tensor& flat);
+
 /// L2 norm of the gradient of one process that held every parameter once; float64, the same bits on
 /// every rank. Call after sum_gradients. Collective over ep and over the stages of the pipeline.
 [[nodiscard]] double global_grad_norm(const at::Tensor& dense, const at::Tensor& expert,

@@ -3,7 +3,10 @@
 #include <filesystem>
 
 #include "configs/dump.h"
+#include "configs/errors.h"
 #include "trainer/agreement.h"
+#include "trainer/atomic_file.h"
+#include "trainer/placement.h"
 
 namespace dsmoe::train {
 
@@ -19,6 +22,23 @@ config::SearchPath search_path() {
   return path;
 }
 
+/// Rank 0's file is read for all. One of the same name that says something else, on another host,
+/// would be ignored: a ConfigError.
+void check_same_file(const std::string& path, CommandContext& context) {
+  if (context.world.size() == 1) return;
+  const auto is_there = [&] { return std::filesystem::is_regular_file(path); };
+  std::string text, host = host_name();
+  if (context.first() && is_there()) text = read_file(path);
+  broadcast_text(text, context.world);
+  broadcast_text(host, context.world);
+  agree(context.world, [&] {
+    if (!is_there() || read_file(path) == text) return;
+    throw ConfigError("rank " + std::to_string(context.world.rank()) + " on " + host_name() +
+                      " finds another " + path + " than rank 0 on " + host +
+                      "\nhint: give every host the same file, or rank 0's alone");
+  });
+}
+
 config::RunConfig resolve_on_all(const std::string& yaml_path,
                                  const std::vector<std::string>& overrides, CommandContext& context,
                                  const config::RunConfig& defaults) {
@@ -32,6 +52,7 @@ config::RunConfig resolve_on_all(const std::string& yaml_path,
     text = config::dump(resolved.config);
   });
   broadcast_text(text, context.world);
+  check_same_file(yaml_path, context);
   return config::resolve_text(text, yaml_path, {}, search_path()).config;
 }
 

@@ -1,5 +1,7 @@
 #include "trainer/same_program.h"
 
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <string>
@@ -17,10 +19,21 @@ namespace {
 /// What is compared, by what it is called in a message, to what tells it from others.
 using Parts = std::map<std::string, std::string>;
 
+/// As they were given, in one line.
+std::string own_arguments() {
+  std::ifstream file("/proc/self/cmdline");  // which tells no size
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  text.erase(0, text.find('\0') + 1);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  }
+  return text;
+}
+
 Parts own_parts() {
   data::Fingerprint program;
   program.add(read_file("/proc/self/exe"));
-  Parts parts{{"program file", program.hex()}};
+  Parts parts{{"program file", program.hex()}, {"list of arguments", own_arguments()}};
   for (const auto& [name, id] : loaded_libraries()) parts["build of " + name] = id;
   return parts;
 }
@@ -46,7 +59,7 @@ std::string value_of(const Parts& parts, const std::string& name) {
   return found == parts.end() ? "" : found->second;
 }
 
-/// The first that both do not have alike, the program before libraries; "" where there is none.
+/// The first that both do not have alike, the program before all else; "" where there is none.
 std::string first_difference(const Parts& mine, const Parts& theirs) {
   Parts all = mine;
   all.insert(theirs.begin(), theirs.end());
@@ -74,10 +87,10 @@ void check_same_program(parallel::Communicator& world) {
       const std::string value = value_of(parts, other);
       return value.empty() ? "none" : value;
     };
-    throw ConfigError("rank " + std::to_string(world.rank()) + " on " + host_name() +
-                      " has another " + other + " than rank 0 on " + host + ": " + shown(mine) +
-                      ", " + shown(first) +
-                      "\nhint: start the same build, with the same libraries, on every host");
+    throw ConfigError(
+        "rank " + std::to_string(world.rank()) + " on " + host_name() + " has another " + other +
+        " than rank 0 on " + host + ": " + shown(mine) + ", " + shown(first) +
+        "\nhint: start the same build, with the same libraries and arguments, on every host");
   });
 }
 

@@ -4,7 +4,7 @@ usage: floors.py        (from the repository's root; reads the files that git tr
 
 trainer -> modules -> parallel -> configs and trainer -> data -> configs are the only arrows. mpi.h,
 nccl.h, pcre2.h and yaml-cpp stand in one file each, a source or a header NAME_library.h that only files NAME_* include;
-spdlog only in trainer, torch/torch.h in no file (the precompiled header brings it). Libraries neither print nor log nor end the process.
+a model's code never asks which device it is on; spdlog only in trainer, torch/torch.h in no file (the precompiled header brings it). Libraries neither print nor log nor end the process.
 """
 
 import collections
@@ -30,6 +30,9 @@ ENDS_OR_PRINTS = re.compile(
 COMMENT_OR_STRING = re.compile(
     r'R"(\w*)\((?:.|\n)*?\)\1"|//[^\n]*|/\*(?:.|\n)*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
 )
+ASKS_FOR_DEVICE = re.compile(r"\bis_(?:cpu|cuda)\s*\(")
+# What computes asks the one place that chooses kernels; weights are drawn on the host wherever they are kept.
+CHOOSES_BY_DEVICE = {"modules/own_kernels.cpp", "modules/parameter_store.cpp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
 
 
@@ -87,8 +90,11 @@ def file_findings(path, homes):
                 homes[home].add(f"{path}:{number}")
             for finding in (*include_findings(floor, match.group(1)), *library_findings(path, match.group(1))):
                 yield number, finding
+    code = blanked(text)
+    if floor == "modules" and str(path) not in CHOOSES_BY_DEVICE:
+        for match in ASKS_FOR_DEVICE.finditer(code):
+            yield code.count("\n", 0, match.start()) + 1, "a model's code must not ask for its device: has_own_kernels does"
     if floor != "trainer":
-        code = blanked(text)
         for match in ENDS_OR_PRINTS.finditer(code):
             yield code.count("\n", 0, match.start()) + 1, f"a library must not print or end the process: {match.group()}"
 

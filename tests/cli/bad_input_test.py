@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -107,13 +108,37 @@ class BadInputTest(CliTest):
         other.write_bytes(pathlib.Path(BINARY).read_bytes() + b" ")
         other.chmod(0o755)
         command = self.command("train", self.config, ranks=1)
-        both = [*command, ":", "-np", "1", str(other), "train", str(self.config)]
-        done = subprocess.run(both, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=LIMIT, check=False)
-        self.assertEqual(done.returncode, 2, done)
+        done = self.refuse_together([*command, ":", "-np", "1", str(other), "train", str(self.config)])
         self.assertRegex(done.stderr, r"error: rank 1 on \S+ has another program file than rank 0 on \S+: \w{32}, \w{32}")
         self.assertIn("hint: start the same build", done.stderr)
+
+    def refuse_together(self, command):
+        done = subprocess.run(command, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 2, done)
         self.assertFalse((self.folder / "runs").exists())
+        return done
+
+    def test_ranks_with_other_arguments_are_refused(self):
+        command = self.command("train", self.config, "optimizer.lr=0.1", ranks=1)
+        done = self.refuse_together([*command, ":", "-np", "1", BINARY, "train", str(self.config), "optimizer.lr=0.2"])
+        self.assertRegex(done.stderr, r"error: rank 1 on \S+ has another list of arguments than rank 0 on \S+: "
+                                      r"train \S+ optimizer.lr=0.2 *, train \S+ optimizer.lr=0.1 *\n")
+
+    def test_ranks_whose_hosts_have_other_files_are_refused(self):
+        elsewhere = self.folder / "elsewhere"
+        shutil.copytree(self.folder / "corpus", elsewhere / "corpus")
+        text = pathlib.Path(self.config).read_text()
+        (elsewhere / "run.yaml").write_text(text + "# edited\n")
+        (self.folder / "run.yaml").write_text(text)
+        command = self.command("train", "run.yaml", ranks=1)
+        done = self.refuse_together([*command, ":", "-np", "1", "-wdir", str(elsewhere), BINARY, "train", "run.yaml"])
+        self.assertRegex(done.stderr, r"error: rank 1 on \S+ finds another run.yaml than rank 0 on \S+\n")
+        (elsewhere / "run.yaml").unlink()  # rank 0's is enough
+        done = subprocess.run([*command, "schedule.steps=2", ":", "-np", "1", "-wdir", str(elsewhere), BINARY, "train",
+                               "run.yaml", "schedule.steps=2"], cwd=self.folder, env=environment(),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 0, done)
 
     def test_ranks_with_other_libraries_are_refused(self):
         linked = subprocess.run(["ldd", BINARY], capture_output=True, text=True, check=True).stdout
@@ -122,14 +147,10 @@ class BadInputTest(CliTest):
         content[content.index(b"GNU\0", content.index(b"\x14\0\0\0\x03\0\0\0GNU\0")) + 4] ^= 1  # of its build id
         (self.folder / "libgomp.so.1").write_bytes(content)
         command = self.command("train", self.config, ranks=1)
-        both = [*command, ":", "-np", "1", "env", f"LD_PRELOAD={self.folder}/libgomp.so.1", BINARY, "train",
-                str(self.config)]
-        done = subprocess.run(both, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=LIMIT, check=False)
-        self.assertEqual(done.returncode, 2, done)
+        done = self.refuse_together([*command, ":", "-np", "1", "env", f"LD_PRELOAD={self.folder}/libgomp.so.1", BINARY,
+                                     "train", str(self.config)])
         self.assertRegex(done.stderr, r"error: rank 1 on \S+ has another build of libgomp\.so\.1 than rank 0 on \S+: "
                                       r"\w{40}, \w{40}")
-        self.assertFalse((self.folder / "runs").exists())
 
     def refuse_on_ranks(self, expected, *arguments, ranks=2):
         before = written(self.folder)

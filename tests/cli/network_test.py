@@ -1,4 +1,5 @@
 """bench network and overlap: what they tell of ranks, links and collectives; and where ranks run."""
+import os
 import re
 import unittest
 
@@ -50,6 +51,19 @@ class NetworkTest(CliTest):
         text = str(self.succeed("train", config, ranks=2))
         self.assertRegex(text, r"\nranks\n +ranks 0-1 +\S+, cores [0-9,-]+, 99 threads each")
         self.assertEqual(len(re.findall("threads more than cores", text)), 1, text)
+
+    def test_ranks_share_the_cores_that_they_may_use(self):
+        config = self.write_config(schedule={"steps": 1, "warmup_steps": 0}, run={"threads": "auto"})
+        cores = sorted(os.sched_getaffinity(0))
+        first = ("taskset", "-c", str(cores[0]))
+        for ranks, wrapper, threads in ((0, (), len(cores)), (2, (), max(1, len(cores) // 2)),
+                                        (4, (), max(1, len(cores) // 4)), (0, first, 1), (2, first, 1)):
+            with self.subTest(ranks=ranks, wrapper=wrapper):
+                text = str(self.succeed("train", config, "run.resume=never", ranks=ranks, wrapper=wrapper))
+                self.assertRegex(text, fr"threads per rank +{threads}\b")
+                if ranks > 0:
+                    bound = cores[0] if wrapper else "[0-9,-]+"
+                    self.assertRegex(text, fr"\nranks\n +ranks 0-{ranks - 1} +\S+, cores {bound}, {threads} threads?\b")
 
 
 if __name__ == "__main__":

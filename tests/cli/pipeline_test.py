@@ -58,6 +58,20 @@ class PipelineTest(CliTest):
                     self.check_same(alone, staged)
                     self.check_numbers(alone, staged)
 
+    def test_eight_ranks_train_what_one_process_trains(self):
+        """Stages, expert ranks, replicas and ZeRO-1 together, and the checkpoint in one process again."""
+        common = ["model.num_hidden_layers=4", "batch.sequences=16", "run.precision=fp64", "drop.kind=none"]
+        layout = [*TWO, "parallel.expert=2", "parallel.zero=1"]
+        alone = self.run_of("alone", *common)
+        for schedule, more in (("zb_h1", ["run.recompute=[moe]"]), ("interleaved", ["parallel.chunks=2"])):
+            with self.subTest(schedule):
+                staged = self.run_of(schedule, *common, *layout, f"parallel.schedule={schedule}", *more, ranks=8)
+                self.finish(staged, *PLAIN, *common, f"schedule.steps={STEPS + 1}")
+                self.finish(alone, *PLAIN, *common, f"schedule.steps={STEPS + 1}")
+                for ours, theirs in zip(metrics(staged), metrics(alone), strict=True):
+                    for key in ("loss", "loss_total", "grad_norm"):
+                        self.assertAlmostEqual(ours[key], theirs[key], delta=1e-10 * theirs[key])
+
     def test_each_stage_writes_its_layers_and_transformers_reads_them(self):
         run = self.run_of("files", *TWO, "parallel.expert=2", "parallel.zero=1", ranks=4)
         step = step_directory(run, STEPS)

@@ -127,6 +127,13 @@ class PlannerTest(CliTest):
                  if isinstance(one, dict)}
         self.assertEqual((apart["rows"], apart["gradients"]), (0, 0))
         self.assertGreater(apart["pipeline"], 0)
+        self.assertAlmostEqual(apart["pipeline"], self.plan(cluster, "parallel.expert=2", "parallel.pipeline=2")
+                               ["traffic"]["pipeline"]["bytes"])
+        # A ring of two ranks of a node, then two of another, crosses on two of its four edges.
+        for zero in ("parallel.zero=0", "parallel.zero=1"):
+            traffic = self.plan(cluster, zero)["traffic"]
+            for kind in ("gradients", "weights") if zero.endswith("1") else ("gradients",):
+                self.assertAlmostEqual(traffic[kind]["between_nodes"] / traffic[kind]["bytes"], 1 / 2)
         traffic = self.plan(cluster, "parallel.expert=4")["traffic"]
         self.assertAlmostEqual(traffic["rows"]["between_nodes"] / traffic["rows"]["bytes"], 2 / 3)
 

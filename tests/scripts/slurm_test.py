@@ -6,6 +6,7 @@ with the true one, whatever cores there are. Slurm's part is played by the tests
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -149,6 +150,11 @@ class SlurmTest(support.CliTest):
     def check_call(self, *arguments, expected, **variables):
         self.check_end(self.start(*arguments, binary="/bin/true", SLURM_CPUS_PER_TASK="3", **variables), 0, requeues=0)
         self.assertEqual(self.read("mpirun.txt").splitlines()[-1], expected)
+
+    def test_slurm_is_asked_to_signal_the_script_in_time_and_to_requeue(self):
+        asked = re.findall(r"^#SBATCH (\S+)", SCRIPT.read_text(), re.MULTILINE)
+        for option in ("--signal=B:USR1@300", "--requeue", "--open-mode=append"):
+            self.assertIn(option, asked)
 
     def test_the_configuration_keeps_its_place_and_any_key_may_be_changed(self):
         self.check_call("made.yaml", "run.threads=2",
