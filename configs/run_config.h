@@ -28,7 +28,7 @@ struct RunSection {
   std::string device = "cpu";
   Precision precision = Precision::kFp32;
   int64_t threads = 0;                    ///< per rank; 0: auto = cores of this host / ranks on it
-  std::vector<std::string> recompute{};   ///< layer | norms, mla_up, swiglu, experts
+  std::vector<std::string> recompute{};   ///< layer | norms, mla_up, swiglu, experts or moe
   int64_t record_logits = 0;              ///< steps; 0: none
   std::string resume = "auto";            ///< auto | never | a step directory
   std::vector<std::string> allow_change;  ///< dotted keys that may differ on resume

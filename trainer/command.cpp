@@ -1,6 +1,7 @@
 #include "trainer/command.h"
 
 #include <filesystem>
+#include <system_error>
 
 #include "configs/dump.h"
 #include "configs/errors.h"
@@ -9,6 +10,32 @@
 #include "trainer/placement.h"
 
 namespace dsmoe::train {
+
+namespace {
+
+/// "" where there is none, or none that this host may see.
+std::string text_if_there(const std::string& path) {
+  std::error_code hidden;
+  return std::filesystem::is_regular_file(path, hidden) ? read_file(path) : "";
+}
+
+/// Rank 0's file is read for all. One of the same name that says something else, on another host,
+/// would be ignored: a ConfigError.
+void check_same_file(const std::string& path, CommandContext& context) {
+  if (context.world.size() == 1) return;
+  std::string own, first, host = host_name();
+  agree(context.world, [&] { own = first = text_if_there(path); });
+  broadcast_text(first, context.world);
+  broadcast_text(host, context.world);
+  agree(context.world, [&] {
+    if (own.empty() || first.empty() || own == first) return;
+    throw ConfigError("rank " + std::to_string(context.world.rank()) + " on " + host_name() +
+                      " finds another " + path + " than rank 0 on " + host +
+                      "\nhint: give every host the same file, or rank 0's alone");
+  });
+}
+
+}  // namespace
 
 Argument json_argument(Command& command) {
   return {"--json", &command.json, "one JSON object on stdout"};
@@ -20,23 +47,6 @@ config::SearchPath search_path() {
   config::SearchPath path;
   path.installed = (program.parent_path().parent_path() / "share/dsmoe/configs").string();
   return path;
-}
-
-/// Rank 0's file is read for all. One of the same name that says something else, on another host,
-/// would be ignored: a ConfigError.
-void check_same_file(const std::string& path, CommandContext& context) {
-  if (context.world.size() == 1) return;
-  const auto is_there = [&] { return std::filesystem::is_regular_file(path); };
-  std::string text, host = host_name();
-  if (context.first() && is_there()) text = read_file(path);
-  broadcast_text(text, context.world);
-  broadcast_text(host, context.world);
-  agree(context.world, [&] {
-    if (!is_there() || read_file(path) == text) return;
-    throw ConfigError("rank " + std::to_string(context.world.rank()) + " on " + host_name() +
-                      " finds another " + path + " than rank 0 on " + host +
-                      "\nhint: give every host the same file, or rank 0's alone");
-  });
 }
 
 config::RunConfig resolve_on_all(const std::string& yaml_path,

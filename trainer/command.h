@@ -53,7 +53,8 @@ struct Command {
 [[nodiscard]] config::SearchPath search_path();
 
 /// The configuration of a YAML file and overrides: rank 0 reads, all get the same resolved text;
-/// notices appear once. Collective over world.
+/// notices appear once. Throws ConfigError where another rank finds
+/// another file under that name. Collective over world.
 [[nodiscard]] config::RunConfig resolve_on_all(const std::string& yaml_path,
                                                const std::vector<std::string>& overrides,
                                                CommandContext& context,

@@ -61,9 +61,12 @@ std::vector<Schedule> schedules(int64_t stages) {
   return all;
 }
 
-const std::vector<std::vector<std::string>>& recomputations() {
-  static const std::vector<std::vector<std::string>> all{
+/// Four, and what is configured.
+std::vector<std::vector<std::string>> recomputations(const config::RunConfig& config) {
+  std::vector<std::vector<std::string>> all{
       {}, {"norms", "mla_up", "swiglu"}, {"norms", "mla_up", "swiglu", "experts"}, {"layer"}};
+  const auto& asked = config.run.recompute;
+  if (std::find(all.begin(), all.end(), asked) == all.end()) all.push_back(asked);
   return all;
 }
 
@@ -152,7 +155,7 @@ class Search {
     for (const int64_t sequences : {1, 2, 4, 8}) {
       config.batch.micro_sequences = sequences;
       const auto listed = legal(config);
-      for (const auto& again : recomputations()) {
+      for (const auto& again : recomputations(config_)) {
         ++tried_;
         if (!listed) {
           reasons_.add(without_numbers(why_), why_, 0);

@@ -37,8 +37,9 @@ PassTimes layer_times(const config::RunConfig& config, const config::ClusterConf
     return exposed(rows.first, config.parallel.overlap ? computed : 0, cluster) + rows.second;
   };
   const double forward = exchange.metadata() + beside_shared(beside.costs.forward) + rows.both();
-  const double backward = rows.both() + beside_shared(beside.costs.input_gradient) +
-                          (again ? beside_shared(beside.costs.forward) : 0);
+  const double replayed = again ? beside.costs.forward : 0;
+  const double backward = rows.both() + beside_shared(beside.costs.input_gradient - replayed) +
+                          (again ? beside_shared(replayed) : 0);
   times.costs.forward += forward;
   times.costs.input_gradient += backward;
   times.exchange = forward + backward;

@@ -52,6 +52,7 @@ class MemoryTest(MemoryCheck, CliTest):
                 estimated, taken = self.bench(config, f"run.recompute=[{mode}]", steps=1)
                 announced = all_estimated - estimated
                 self.assertGreater(announced, all_estimated // 25)
+                self.assertGreater(all_taken - taken, announced // 2)
                 self.assertLess(abs(all_taken - taken - announced), max(NOISE, announced // 6))
 
     def test_what_is_computed_again_in_a_small_shape(self):

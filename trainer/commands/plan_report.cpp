@@ -46,7 +46,7 @@ std::string over_link(double sent, double bandwidth) {
 
 void traffic_section(Table& table, const PlannedTraffic& traffic,
                      const config::ClusterConfig& cluster) {
-  table.section("sent per step, by all ranks");
+  table.section("sent per step, by all ranks together");
   table.row("dispatch and combine",
             link_text(traffic.rows) +
                 (traffic.determined ? "" : "; at most " + bytes(traffic.rows_bound)));
@@ -55,7 +55,7 @@ void traffic_section(Table& table, const PlannedTraffic& traffic,
   table.row("sums of gradients", link_text(traffic.gradients));
   table.row("gathered weights", link_text(traffic.weights));
   const RankBytes one = bytes_of_a_rank(traffic, cluster.ranks());
-  table.row("over one rank's links",
+  table.row("by one, over its links",
             over_link(one.within_nodes, cluster.intra_node.bandwidth) + " within its node, " +
                 over_link(one.between_nodes, cluster.inter_node.bandwidth) + " to others");
 }
