@@ -30,7 +30,7 @@ ENDS_OR_PRINTS = re.compile(
 COMMENT_OR_STRING = re.compile(
     r'R"(\w*)\((?:.|\n)*?\)\1"|//[^\n]*|/\*(?:.|\n)*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\''
 )
-ASKS_FOR_DEVICE = re.compile(r"\bis_(?:cpu|cuda)\s*\(")
+ASKS_FOR_DEVICE = re.compile(r"\bis_(?:cpu|cuda|privateuseone)\s*\(|\bkCUDA\b|\bdevice\(\)\.type\(|\bdevice_type\(")
 # What computes asks the one place that chooses kernels; weights are drawn on the host wherever they are kept.
 CHOOSES_BY_DEVICE = {"modules/own_kernels.cpp", "modules/parameter_store.cpp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
