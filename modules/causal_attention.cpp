@@ -10,6 +10,7 @@
 #include "modules/library_operations.h"
 #include "modules/own_kernels.h"
 #include "modules/row_loop.h"
+#include "modules/saved_data.h"
 
 namespace dsmoe::nn {
 namespace {
@@ -211,8 +212,8 @@ struct CausalAttentionFunction : torch::autograd::Function<CausalAttentionFuncti
                   w[4],
                   w[5],
                   ctx->saved_data["scale"].toDouble()};
-    const Inputs in{kept_or_made(saved[0], from_saved(ctx->saved_data["q"])),
-                    kept_or_made(saved[1], from_saved(ctx->saved_data["kv"])),
+    const Inputs in{kept_or_made(saved[0], from_saved(take_saved(ctx, "q"))),
+                    kept_or_made(saved[1], from_saved(take_saved(ctx, "kv"))),
                     saved[2],
                     saved[3],
                     saved[4],
@@ -261,7 +262,7 @@ struct RemadeAttentionFunction : torch::autograd::Function<RemadeAttentionFuncti
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto attention = c10::static_intrusive_pointer_cast<LibraryAttention>(
-        ctx->saved_data["attention"].toCapsule());
+        take_saved(ctx, "attention").toCapsule());
     const auto saved = ctx->get_saved_variables();
     variable_list inputs{kept_or_made(saved[0], attention->q),
                          kept_or_made(saved[1], attention->kv), saved[2]};

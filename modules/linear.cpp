@@ -3,6 +3,7 @@
 #include "modules/deferred_gradients.h"
 #include "modules/gradient.h"
 #include "modules/progress.h"
+#include "modules/saved_data.h"
 
 namespace dsmoe::nn {
 namespace {
@@ -24,7 +25,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const at::Tensor dy_NO = grads[0].contiguous();
     if (ctx->needs_input_grad(1)) {
       weight_gradient([into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0],
-                       again = from_saved(ctx->saved_data["again"])] {
+                       again = from_saved(take_saved(ctx, "again"))] {
         add_weight_gradient(into, dy_NO, kept_or_made(kept_NI, again));
       });
     }

@@ -3,6 +3,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "modules/saved_data.h"
+
 namespace dsmoe::nn {
 namespace {
 
@@ -38,7 +40,7 @@ struct RecomputedFunction : torch::autograd::Function<RecomputedFunction> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto replay =
-        c10::static_intrusive_pointer_cast<Replay>(ctx->saved_data["replay"].toCapsule());
+        c10::static_intrusive_pointer_cast<Replay>(take_saved(ctx, "replay").toCapsule());
     const at::Tensor h_NM = ctx->get_saved_variables()[0].detach().requires_grad_();
     const at::AutoGradMode record(true);
     const variable_list outputs =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <memory>
 #include <optional>
 
 #include <torch/csrc/autograd/autograd.h>
@@ -188,6 +189,24 @@ TEST_CASE("inputs that can be made again are, in the backward pass, by kernels a
   const auto got = gradients(out, pull, p);
   CHECK(made == 2);
   for (size_t i = 0; i < 3; ++i) CHECK(got[i].equal(wanted[i]));
+}
+
+TEST_CASE("what makes inputs again goes with attention's backward pass", "[kernels]") {
+  const auto config = heads_of(16, 8, 9);
+  std::optional<WithoutOwnKernels> without;
+  if (!GENERATE(true, false)) without.emplace();
+  const Projections p = random_projections(config, 20, at::kDouble);
+  const auto token = std::make_shared<int>(0);
+  const auto again = [&](const at::Tensor& x) {
+    return remade_if(true, [token, x = x.detach()] { return x; });
+  };
+  const at::Tensor loss = causal_attention(p.q_NX, p.kv_NX, p.rope_key_NX, Segments({0, 20}),
+                                           make_rope_table(config, 20, at::kDouble), config,
+                                           {again(p.q_NX), again(p.kv_NX)})
+                              .sum();
+  CHECK(token.use_count() == 3);
+  loss.backward();
+  CHECK(token.use_count() == 1);
 }
 
 /// Least processor time of a few runs on this thread, forward and backward: other work on the
