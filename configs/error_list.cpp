@@ -3,13 +3,6 @@
 #include <utility>
 
 namespace dsmoe::config {
-namespace {
-
-constexpr const char* kHint =
-    "hint: configs/README.md and --help-config list every key with its meaning, default and range";
-
-}  // namespace
-
 void ErrorList::add(const std::string& where, const std::string& key, const std::string& what) {
   add((where.empty() ? "" : where + ": ") + key + ": " + what);
 }
@@ -21,7 +14,7 @@ void ErrorList::add(const ConfigError& error) {
   add(message.substr(0, message.find("\nhint:")));
 }
 
-void ErrorList::throw_if_any() const {
+void ErrorList::throw_if_any(const std::string& hint) const {
   if (empty()) {
     return;
   }
@@ -32,7 +25,7 @@ void ErrorList::throw_if_any() const {
   for (const std::string& message : messages_) {
     text += message + "\n";
   }
-  throw ConfigError(text + kHint);
+  throw ConfigError(text + "hint: " + hint);
 }
 
 }  // namespace dsmoe::config

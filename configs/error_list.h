@@ -7,6 +7,10 @@
 
 namespace dsmoe::config {
 
+/// The hint of an error that is about keys and values.
+inline constexpr const char* kEveryKey =
+    "configs/README.md and --help-config list every key with its meaning, default and range";
+
 /// Collects what is wrong with a configuration, so that one run shows all of it.
 class ErrorList {
  public:
@@ -21,7 +25,7 @@ class ErrorList {
   [[nodiscard]] const std::vector<std::string>& messages() const { return messages_; }
 
   /// Throws one ConfigError with all messages and a last line `hint:`; returns where there is none.
-  void throw_if_any() const;
+  void throw_if_any(const std::string& hint = kEveryKey) const;
 
  private:
   std::vector<std::string> messages_;

@@ -20,7 +20,7 @@ Section run_section() {
           {.meaning = "number format of the computation; bf16 keeps fp32 master weights",
            .why = "fp64 to compare layouts exactly; bf16 where the CPU has AVX-512 BF16"}),
       row("threads", &RunSection::threads, integer_or("auto", 0, count_from(1)),
-          {.meaning = "threads of one rank; auto: the cores of the host / its ranks",
+          {.meaning = "threads of one rank; auto: the cores it may use / the ranks that share them",
            .unit = "threads"}),
       row("record_logits", &RunSection::record_logits, integer(count_from(0)),
           {.meaning =

@@ -288,7 +288,9 @@ void check_layout(const RunConfig& config, int64_t world) {
   check_expert_parallel(config, errors);
   check_nodes(config, errors);
   check_pools(config, errors);
-  errors.throw_if_any();
+  if (world % block == 0) return errors.throw_if_any();
+  errors.throw_if_any("start it with mpirun -np N, N a multiple of " + std::to_string(block) +
+                      ", or give parallel.pipeline and parallel.expert that fit");
 }
 
 }  // namespace dsmoe::config

@@ -52,9 +52,10 @@ MoeOutput MoeImpl::forward(const at::Tensor& u_NM, const SequenceInfo& sequences
   if (shared_experts_) y_NM = y_NM + shared_NM;  // (20)
   const int64_t inward = arrived.rows_RM.requires_grad() ? 1 : 0;
   const int64_t outward = expert_RM.requires_grad() ? 1 : 0;
-  return {y_NM,
-          {layer_, routing.scores_NE, routing.experts_NK, kept_NK, route, routing.logits_NE,
-           routing.input_NM, 2 + inward + outward, 1 + inward}};
+  return {
+      y_NM,
+      {layer_, routing.scores_NE, routing.experts_NK, kept_NK, route, routing.logits_NE,
+       sequences.router_input ? routing.input_NM : at::Tensor(), 2 + inward + outward, 1 + inward}};
 }
 
 }  // namespace dsmoe::nn

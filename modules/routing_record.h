@@ -17,7 +17,7 @@ struct RoutingRecord {
   at::Tensor kept_NK;     ///< bool; undefined: everything is kept
   std::shared_ptr<const parallel::ExpertRoute> route;
   at::Tensor logits_NE{};  ///< the router's, in the autograd graph
-  at::Tensor input_NM{};   ///< what the router saw, outside of the graph
+  at::Tensor input_NM{};   ///< what the router saw, outside of the graph; where it was asked for
   /// How often a row, or a pair's gate weight, crosses, on each hop: out and back in forward, and
   /// in backward each way that a gradient takes. Frozen weights leave ways out.
   int64_t row_crossings = 2;

@@ -17,6 +17,7 @@ struct SequenceInfo {
   at::Tensor valid_BT{};         ///< bool; undefined: no padding
   Segments segments{};           ///< the documents in the B * T rows; none: each sequence is one
   RouterVariation variation{};   ///< of a study's training step
+  bool router_input = false;     ///< records tell what the router saw, which fills memory
   /// What the input dropout of adapters is drawn from, for each of the B * T rows; none: no
   /// dropout.
   std::vector<uint64_t> row_keys{};

@@ -17,6 +17,9 @@ struct Device {
   std::unique_ptr<Communicator> communicator = nullptr;
 };
 
+/// Whether this build computes on `run.device: name`. Local.
+[[nodiscard]] bool builds_device(const std::string& name);
+
 /// The device for `run.device: name`, with host's ranks on it. host is borrowed. Collective over
 /// host. Throws ConfigError, on every rank, for one that is not in this build or not on its
 /// machine.

@@ -7,6 +7,8 @@
 
 namespace dsmoe::parallel {
 
+bool builds_device(const std::string& name) { return name == "cpu" || name == "cuda"; }
+
 Device use_device_of_run(const std::string& name, Communicator& host) {
   if (name == "cpu") return {};
   const auto index = static_cast<c10::DeviceIndex>(choose_device(host));

@@ -96,10 +96,12 @@ void check_interleaved(const PipelineShape& shape) {
 void check_shape(ScheduleKind kind, const PipelineShape& shape) {
   if (shape.stages < 1 || shape.micro_batches < 1) {
     throw ConfigError("a pipeline has at least 1 stage and 1 micro-batch, not " +
-                      std::to_string(shape.stages) + " and " + std::to_string(shape.micro_batches));
+                      std::to_string(shape.stages) + " and " + std::to_string(shape.micro_batches) +
+                      "\nhint: give --stages and --micro-batches above 0");
   }
   if (!(shape.put_off >= 0 && shape.put_off <= 1)) {  // NaN is neither
-    throw ConfigError("a share of 0 to 1 is put off, not " + std::to_string(shape.put_off));
+    throw ConfigError("a share of 0 to 1 is put off, not " + std::to_string(shape.put_off) +
+                      "\nhint: 1 is the published schedule, 0 is 1f1b");
   }
   if (kind == ScheduleKind::kInterleaved) return check_interleaved(shape);
   if (shape.chunks == 1) return;

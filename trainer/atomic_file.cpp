@@ -21,7 +21,7 @@ std::string hint_for(int error) {
     case EACCES:
     case EPERM:
     case EROFS:
-      return "check who may write there, or choose another place with run.directory=DIR";
+      return "check who may write there, or choose another place, for a run with run.directory=DIR";
     case ENOTDIR:
     case EEXIST:
     case EISDIR:

@@ -5,6 +5,7 @@
 
 #include "configs/dump.h"
 #include "configs/errors.h"
+#include "parallel/backends.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
 #include "trainer/placement.h"
@@ -35,6 +36,17 @@ void check_same_file(const std::string& path, CommandContext& context) {
   });
 }
 
+/// A backend asked for, where the way that the ranks were started has decided otherwise.
+void warn_about_backend(const std::string& asked, Console& console) {
+  const std::string started = parallel::choose_backend("auto", parallel::find_launcher());
+  if (asked == "auto" || asked == started) return;
+  console.warn("parallel.backend=" + asked + " has no effect: " +
+               (started == "local"
+                    ? "no launcher started this process, which runs alone; begin "
+                      "with mpirun -np N for more"
+                    : "a launcher started this process, whose ranks use " + started));
+}
+
 }  // namespace
 
 Argument json_argument(Command& command) {
@@ -63,7 +75,9 @@ config::RunConfig resolve_on_all(const std::string& yaml_path,
   });
   broadcast_text(text, context.world);
   check_same_file(yaml_path, context);
-  return config::resolve_text(text, yaml_path, {}, search_path()).config;
+  const config::RunConfig config = config::resolve_text(text, yaml_path, {}, search_path()).config;
+  warn_about_backend(config.parallel.backend, context.console);
+  return config;
 }
 
 }  // namespace dsmoe::train

@@ -52,7 +52,10 @@ class Console::Impl {
                         ? spdlog::sink_ptr(terminal_sink<spdlog::sinks::ansicolor_stderr_sink_mt>())
                         : terminal_sink<spdlog::sinks::ansicolor_stdout_sink_mt>()),
         err_("err", terminal_sink<spdlog::sinks::ansicolor_stderr_sink_mt>()) {
-    if (options.quiet) out_.sinks().front()->set_level(spdlog::level::off);
+    if (options.quiet) {
+      out_.sinks().front()->set_level(spdlog::level::off);
+      err_.sinks().front()->set_level(spdlog::level::err);
+    }
     out_.flush_on(spdlog::level::info);
     err_.flush_on(spdlog::level::info);
   }

@@ -7,7 +7,7 @@
 namespace dsmoe::train {
 
 struct ConsoleOptions {
-  bool quiet = false;      ///< shows warnings and errors only, as ranks other than 0 do
+  bool quiet = false;      ///< shows errors only, as ranks other than 0 do
   bool to_stderr = false;  ///< everything on stderr, as under --json
 };
 

@@ -5,6 +5,7 @@
 
 #include "configs/dump.h"
 #include "modules/model_census.h"
+#include "parallel/devices.h"
 #include "trainer/agreement.h"
 #include "trainer/check_run.h"
 #include "trainer/checkpoint.h"
@@ -37,8 +38,12 @@ void print_json(const config::RunConfig& config, const parallel::Topology& topol
 
 int show_dry_run(const config::RunConfig& config, bool json, CommandContext& context) {
   agree(context.world, [&] { check_run(config, context.world.size()); });
-  if (!context.first()) return 0;
+  if (!parallel::builds_device(config.run.device)) {
+    context.console.warn("run.device=" + config.run.device +
+                         " is not in this build, which would refuse to train");
+  }
   const auto topology = run_topology(config, context.world);
+  if (!context.first()) return 0;
   if (json) {
     print_json(config, topology);
     return 0;

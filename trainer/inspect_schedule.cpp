@@ -86,7 +86,8 @@ std::string text_of(const ScheduleQuestion& question, const parallel::PipelineTi
 std::string inspect_schedule(const ScheduleQuestion& question, bool json) {
   const auto kind = parallel::schedule_kind(question.kind);
   if (question.put_off < 1 && kind != parallel::ScheduleKind::kZeroBubbleH1) {
-    throw ConfigError("--put-off is of zb_h1, and " + question.kind + " puts nothing off");
+    throw ConfigError("--put-off is of zb_h1, and " + question.kind +
+                      " puts nothing off\nhint: leave it out, or give --schedule zb_h1");
   }
   const parallel::PipelineShape shape{question.stages, question.micro_batches, question.chunks,
                                       question.put_off};

@@ -6,6 +6,7 @@
 #include "modules/layer_slices.h"
 #include "parallel/pipeline_schedule.h"
 #include "trainer/activation_elements.h"
+#include "trainer/objective.h"
 #include "trainer/pipeline_shape.h"
 #include "trainer/plan_hops.h"
 #include "trainer/shared_state.h"
@@ -89,8 +90,19 @@ SliceElements slice_elements(const config::RunConfig& config, int64_t expert_siz
   return elements;
 }
 
+/// Elements per token that stand at the end of a slice's forward pass in steps that measure
+/// interference, where layers run again and would not keep them: what their routers saw.
+int64_t router_inputs(const config::RunConfig& config, const nn::LayerSlice& slice) {
+  const bool measured = config.log.interference_every > 0 && has_balance_terms(config.balance);
+  if (!measured || !nn::recompute_of(config.run.recompute).dispatches_again()) return 0;
+  const NumberWidths widths = widths_of(config.run.precision);
+  int64_t layers = 0;
+  for (int64_t i = slice.begin; i < slice.end; ++i) layers += config.model.is_moe_layer(i) ? 1 : 0;
+  return layers * config.model.hidden_size * widths.master / widths.compute;
+}
+
 /// At the peak: of each pass that is kept, an average slice and the rows that came in and went on;
-/// and what a backward pass adds.
+/// and what a backward pass, or a measurement before it, adds.
 int64_t activation_elements(const config::RunConfig& config, const parallel::Topology& topology,
                             const std::vector<nn::LayerSlice>& slices) {
   const bool later = puts_off(config, topology);
@@ -99,7 +111,7 @@ int64_t activation_elements(const config::RunConfig& config, const parallel::Top
     const auto one = slice_elements(config, topology.expert_size, later, slice);
     sum.whole += one.whole;
     sum.put_off += one.put_off;
-    sum.backward = std::max(sum.backward, one.backward);
+    sum.backward = std::max({sum.backward, one.backward, router_inputs(config, slice)});
   }
   const auto count = static_cast<int64_t>(slices.size());
   const LivePasses live = live_passes(config, topology);

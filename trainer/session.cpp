@@ -32,9 +32,8 @@ parallel::Device device_of(const config::RunConfig& config, parallel::Communicat
 
 }  // namespace
 
-parallel::Topology run_topology(const config::RunConfig& config,
-                                const parallel::Communicator& world) {
-  config::check_layout(config, world.size());
+parallel::Topology run_topology(const config::RunConfig& config, parallel::Communicator& world) {
+  agree(world, [&] { config::check_layout(config, world.size()); });
   return parallel::make_topology(world.size(), world.rank(), config.parallel.expert,
                                  config.parallel.pipeline, config.parallel.ranks_per_node);
 }

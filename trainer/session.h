@@ -31,9 +31,10 @@ class Session {
   nn::ParameterStore store;
 };
 
-/// Where this rank stands in the run's layout. Throws ConfigError when the layout does not fit.
+/// Where this rank stands in the run's layout. Throws ConfigError, one message, when the layout
+/// does not fit. Collective.
 [[nodiscard]] parallel::Topology run_topology(const config::RunConfig& config,
-                                              const parallel::Communicator& world);
+                                              parallel::Communicator& world);
 
 /// Threads a rank computes with: run.threads, or the cores it may use / ranks that share them.
 [[nodiscard]] int64_t threads_per_rank(int64_t requested, int64_t ranks_on_cores);

@@ -1,9 +1,11 @@
 // The loop around train_step: what happens after each step, and at the end.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "configs/errors.h"
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
+#include "trainer/checkpoint_directory.h"
 #include "trainer/evaluate.h"
 #include "trainer/routing_file.h"
 #include "trainer/step_line.h"
@@ -70,8 +72,21 @@ void TrainRun::finish_step(StepReport& report) {
                           : (1 - kWeight) * seconds_per_step_ + kWeight * report.seconds;
   if (due(session_.config.eval.every)) evaluate_all(report);
   log_step(report);
+  last_ = report;
   check_skips();
   if (due(session_.config.checkpoint.every)) save();
+}
+
+std::string TrainRun::outcome() const {
+  using nlohmann::ordered_json;
+  const ordered_json outcome = {
+      {"directory", directory_.root},
+      {"checkpoint", directory_.checkpoints() + "/" + step_directory_name(state_.step)},
+      {"step", state_.step},
+      {"tokens", state_.tokens},
+      {"done", last_step()},
+      {"last", last_ ? ordered_json::parse(to_json(*last_)) : ordered_json()}};
+  return outcome.dump(2) + "\n";
 }
 
 void TrainRun::evaluate_all(StepReport& report) {

@@ -108,9 +108,7 @@ std::string TrainRun::find() {
   agree(context_.world, [&] {
     if (found && context_.first()) check_same_run(*found, config);
   });
-  for (const std::string& warning : warnings) {
-    if (context_.first()) context_.console.warn(warning);
-  }
+  for (const std::string& warning : warnings) context_.console.warn(warning);
   return found.value_or("");
 }
 

@@ -31,6 +31,10 @@ class TrainRun {
   /// Returns the exit code.
   int run();
 
+  /// What came of it, as JSON: `directory`, `checkpoint`, `step`, `tokens`,
+  /// `done`, and `last`, the line of metrics.jsonl of the last step taken here, or null.
+  [[nodiscard]] std::string outcome() const;
+
  private:
   int run_steps();
   void open_data();
@@ -83,6 +87,7 @@ class TrainRun {
   int64_t total_steps_;
   double seconds_per_step_ = 0;
   int64_t saved_step_ = -1;
+  std::optional<StepReport> last_;
 };
 
 }  // namespace dsmoe::train

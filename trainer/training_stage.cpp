@@ -55,8 +55,8 @@ at::Tensor TrainingStage::forward(int64_t micro_batch, int64_t slice, const at::
   const data::TokenBatch& batch = step_.batch(micro_batch);
   const int64_t bytes_before = expert_group_bytes(step_.context);
   if (input.defined()) at::Tensor(input).set_requires_grad(true);
-  const nn::SequenceInfo sequences =
-      sequence_info(batch, step_.first_sequence, step_.context.config);
+  nn::SequenceInfo sequences = sequence_info(batch, step_.first_sequence, step_.context.config);
+  sequences.router_input = step_.interference.has_value();
   const nn::ModelOutput output = run_slice(step_, micro_batch, slice, input, sequences);
   const Objective objective = objective_of(step_, slice, output, batch);
   step_.time.forward += watch.lap();

@@ -3,7 +3,7 @@ import pathlib
 import unittest
 
 from memory_check import MemoryCheck
-from support import ROOT, CliTest
+from support import ROOT, CliTest, merged
 
 NOISE = 48 << 20  # of two peaks, 3 % of the larger: how a heap fills its holes differs between machines
 
@@ -54,6 +54,14 @@ class MemoryTest(MemoryCheck, CliTest):
                 self.assertGreater(announced, all_estimated // 25)
                 self.assertGreater(all_taken - taken, announced // 2)
                 self.assertLess(abs(all_taken - taken - announced), max(NOISE, announced // 6))
+
+    def test_what_measuring_interference_holds_of_layers_that_run_again(self):
+        deep = self.write_config("deep.yaml", base=merged(KEPT, {
+            "model": {"num_hidden_layers": 32, "intermediate_size": 256}, "batch": {"sequences": 16, "micro_sequences": 16}}))
+        without, measured = (self.bench(deep, "run.recompute=[layer]", f"log.interference_every={every}", steps=1)
+                             for every in (0, 1))
+        self.assertGreater(measured[0], without[0])
+        self.assertGreater(measured[1], without[1])
 
     def test_what_is_computed_again_in_a_small_shape(self):
         for mode in ("mla_up", "norms,mla_up,swiglu,experts", "layer"):

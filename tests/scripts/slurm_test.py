@@ -158,7 +158,7 @@ class SlurmTest(support.CliTest):
 
     def test_the_configuration_keeps_its_place_and_any_key_may_be_changed(self):
         self.check_call("made.yaml", "run.threads=2",
-                        expected="--bind-to none --report-bindings /bin/true train made.yaml run.threads=3 run.threads=2")
+                        expected="--bind-to none --report-bindings /bin/true train made.yaml run.threads=2")
         self.check_call("finetune", "made.yaml",
                         expected="--bind-to none --report-bindings /bin/true finetune made.yaml run.threads=3")
 

@@ -77,7 +77,7 @@ TEST_CASE("under --json the console leaves stdout alone") {
   CHECK(text.err.rfind("plain {} text\nwarning: careful\n", 0) == 0);
 }
 
-TEST_CASE("a quiet console shows warnings only, and its file has everything with the time") {
+TEST_CASE("a quiet console shows errors only, and its file has everything with the time") {
   const TempDirectory directory;
   const Shown text = shown(directory, [&] {
     Console console({/*quiet=*/true, /*to_stderr=*/false});
@@ -85,7 +85,7 @@ TEST_CASE("a quiet console shows warnings only, and its file has everything with
     say_all(console);
   });
   CHECK(text.out.empty());
-  CHECK(text.err.rfind("warning: careful\n", 0) == 0);
+  CHECK(text.err.rfind("error: broken\n", 0) == 0);
   const std::string log = dsmoe::train::read_file(directory / "log.txt");
   CHECK(std::regex_search(log, std::regex(R"(^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d plain \{\} text\n)")));
   CHECK(log.find(" warning: careful\n") != std::string::npos);

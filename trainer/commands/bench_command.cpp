@@ -27,7 +27,7 @@ struct BenchCommand final : Command {
   std::string what;
   std::string config_path;
   std::vector<std::string> overrides;
-  int64_t steps = 5;
+  int64_t steps = 0;  ///< 0: as many as usual
   std::vector<int64_t> contexts;
   std::string output;
 
@@ -123,7 +123,7 @@ Verb BenchCommand::verb() {
             {"step", "decode", "network", "overlap", "cluster"}},
            {"config", &config_path, "YAML file; not for network"},
            {"overrides", &overrides, "key=value ..."},
-           {"--steps", &steps, "timed steps, tokens or exchanges", /*required=*/false,
+           {"--steps", &steps, "timed steps, tokens or exchanges (default: 5)", /*required=*/false,
             Range::kPositive},
            {"--output", &output, "cluster: the file to write"},
            {"--context", &contexts, "decode: tokens in the cache (default: 1024,8192,32768)"},
@@ -182,7 +182,14 @@ int BenchCommand::run_overlap(const config::RunConfig& config, CommandContext& c
   return 0;
 }
 
+void check_host(const config::RunConfig& config) {
+  if (config.run.device == "cpu") return;
+  throw ConfigError("bench cluster measures hosts alone, and run.device is " + config.run.device +
+                    "\nhint: write a file such as configs/clusters/h800_16x8.yaml by hand");
+}
+
 int BenchCommand::run_cluster(const config::RunConfig& config, CommandContext& context) {
+  agree(context.world, [&] { check_host(config); });
   const config::ClusterConfig cluster = bench_cluster(config, context);
   agree(context.world, [&] {
     const std::string text = "# Measured by dsmoe bench cluster " + config_path + " on " +
@@ -191,6 +198,10 @@ int BenchCommand::run_cluster(const config::RunConfig& config, CommandContext& c
     if (context.first()) write_file_atomically(output, text);
   });
   context.console.info("wrote " + output);
+  if (json && context.first()) {
+    const nlohmann::ordered_json told = {{"output", output}, {"cluster", config::dump(cluster)}};
+    std::fputs((told.dump(2) + "\n").c_str(), stdout);
+  }
   return 0;
 }
 
@@ -203,6 +214,11 @@ void BenchCommand::check_options(const CommandContext& context) const {
   }
   if (what != "decode" && !contexts.empty()) {
     throw ConfigError("--context says nothing of bench " + what + "\nhint: it is for bench decode");
+  }
+  if (what == "cluster" && steps != 0) {
+    throw ConfigError(
+        "--steps says nothing of bench cluster, which repeats each measurement as it needs"
+        "\nhint: leave it out");
   }
   if (what != "network" && config_path.empty()) {
     throw ConfigError("bench " + what + ": no configuration\nhint: name a YAML file");
@@ -219,6 +235,7 @@ void BenchCommand::check_options(const CommandContext& context) const {
 
 int BenchCommand::run(CommandContext& context) {
   agree(context.world, [&] { check_options(context); });
+  if (steps == 0) steps = 5;
   if (what == "network") return run_network(context);
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   if (what == "overlap") return run_overlap(config, context);

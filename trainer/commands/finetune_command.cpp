@@ -8,14 +8,13 @@
 #include "trainer/agreement.h"
 #include "trainer/atomic_file.h"
 #include "trainer/command.h"
+#include "trainer/commands/train_to_end.h"
 #include "trainer/dry_run.h"
 #include "trainer/esft.h"
 #include "trainer/human.h"
 #include "trainer/run_directory.h"
 #include "trainer/show_samples.h"
-#include "trainer/stop_signal.h"
 #include "trainer/table.h"
-#include "trainer/train_run.h"
 
 namespace dsmoe::train {
 namespace {
@@ -42,7 +41,7 @@ Verb FinetuneCommand::verb() {
             "method esft: write each layer's scores and chosen experts to the run's esft.yaml; "
             "stop"},
            {"--dry-run", &dry_run, "print the resolved run, parameters, memory and traffic; stop"},
-           {"--json", &json, "with --dry-run: one JSON object on stdout"}}};
+           json_argument(*this)}};
 }
 
 void check_origin(const config::RunConfig& config) {
@@ -51,6 +50,12 @@ void check_origin(const config::RunConfig& config) {
       "model.init_from is null: fine-tuning begins from trained weights\nhint: add "
       "model.init_from=DIR, a Hugging Face directory or a step of a run; dsmoe train begins from "
       "random weights");
+}
+
+void check_scores_experts(const config::RunConfig& config) {
+  if (config.finetune.method == config::FinetuneMethod::kEsft) return;
+  throw ConfigError(
+      "--score-only scores experts for finetune.method esft\nhint: add finetune.method=esft");
 }
 
 std::string choice_table(const config::ExpertChoice& choice) {
@@ -78,10 +83,7 @@ int show(const config::RunConfig& config, int64_t count, CommandContext& context
 
 /// Scores and writes the experts that finetune.esft.experts then takes.
 int score(const config::RunConfig& config, CommandContext& context) {
-  if (config.finetune.method != config::FinetuneMethod::kEsft) {
-    throw ConfigError(
-        "--score-only scores experts for finetune.method esft\nhint: add finetune.method=esft");
-  }
+  agree(context.world, [&] { check_scores_experts(config); });
   const config::ExpertChoice choice = score_experts(config, context);
   const std::string path = expert_choice_file(config);
   agree(context.world, [&] {
@@ -97,12 +99,11 @@ int score(const config::RunConfig& config, CommandContext& context) {
 int FinetuneCommand::run(CommandContext& context) {
   const config::RunConfig config =
       resolve_on_all(config_path, overrides, context, config::finetune_defaults());
-  check_origin(config);
+  agree(context.world, [&] { check_origin(config); });
   if (dry_run) return show_dry_run(config, json, context);
   if (show > 0) return train::show(config, show, context);
   if (score_only) return score(config, context);
-  catch_stop_signals();
-  return TrainRun(settle_experts(config, context), context).run();
+  return train_to_end(config, json, context);
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "configs/errors.h"
 #include "configs/hf_config.h"
 #include "configs/init_from.h"
+#include "configs/validate.h"
 #include "modules/model_census.h"
+#include "parallel/backends.h"
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/command.h"
@@ -35,9 +38,26 @@ config::RunConfig configuration(const InspectCommand& command, CommandContext& c
   if (!std::filesystem::is_directory(command.target)) {
     return resolve_on_all(command.target, command.overrides, context);
   }
-  std::vector<std::string> notices;
-  return config_of_directory(config::find_model_directory(command.target), context.world.size(),
-                             notices);
+  config::RunConfig config;
+  agree(context.world, [&] {
+    std::vector<std::string> notices;
+    config = config_of_directory(config::find_model_directory(command.target), context.world.size(),
+                                 notices);
+    for (const std::string& notice : notices) context.console.warn(notice);
+  });
+  return config;
+}
+
+/// Of the ranks that there are or, where no launcher started any, of the fewest that the layout
+/// takes.
+parallel::Topology inspected_topology(const config::RunConfig& config, CommandContext& context) {
+  if (parallel::find_launcher().present) return run_topology(config, context.world);
+  const config::ParallelConfig& layout = config.parallel;
+  const int64_t ranks =
+      std::lcm(layout.pipeline * layout.expert, std::max<int64_t>(1, layout.ranks_per_node));
+  config::check_layout(config, ranks);
+  return parallel::make_topology(ranks, /*rank=*/0, layout.expert, layout.pipeline,
+                                 layout.ranks_per_node);
 }
 
 nlohmann::ordered_json report(const config::RunConfig& config, const parallel::Topology& topology) {
@@ -103,13 +123,22 @@ std::string table_of(const nlohmann::ordered_json& json) {
   return table.text();
 }
 
+/// What a drawing would ignore.
+void check_alone(const InspectCommand& command) {
+  if (!command.target.empty()) {
+    throw ConfigError("--schedule draws a schedule alone, not `" + command.target +
+                      "`\nhint: leave one of them out");
+  }
+  if (command.plan == PlanQuestion{}) return;
+  throw ConfigError(
+      "--schedule draws a schedule alone, and --cluster, --nodes and --layouts ask for a plan"
+      "\nhint: ask for one, then the other");
+}
+
 int show_schedule(const InspectCommand& command, CommandContext& context) {
   std::string text;
   agree(context.world, [&] {
-    if (!command.target.empty()) {
-      throw ConfigError("--schedule draws a schedule alone, not `" + command.target +
-                        "`\nhint: leave one of them out");
-    }
+    check_alone(command);
     if (context.first()) text = inspect_schedule(command.schedule, command.json);
   });
   std::fputs(text.c_str(), stdout);
@@ -137,6 +166,11 @@ void check_options(const InspectCommand& command) {
     throw ConfigError(
         "--nodes and --layouts are of a cluster, and none is named"
         "\nhint: give --cluster FILE, such as configs/clusters/h800_16x8.yaml");
+  }
+  if (std::filesystem::is_directory(command.target) && !command.overrides.empty()) {
+    throw ConfigError("inspect " + command.target + ": `" + command.overrides.front() +
+                      "` changes nothing in a model directory"
+                      "\nhint: leave it out, or give a YAML file with model.init_from");
   }
   if (!command.target.empty()) return;
   throw ConfigError(
@@ -167,10 +201,10 @@ Verb InspectCommand::verb() {
 
 int InspectCommand::run(CommandContext& context) {
   if (!schedule.kind.empty()) return show_schedule(*this, context);
-  check_options(*this);
+  agree(context.world, [&] { check_options(*this); });
   const config::RunConfig config = configuration(*this, context);
   if (!plan.cluster.empty()) return show_plan(*this, config, context);
-  const auto topology = run_topology(config, context.world);
+  const auto topology = inspected_topology(config, context);
   if (!context.first()) return 0;
   const auto numbers = report(config, topology);
   std::fputs(((json ? numbers.dump(2) : table_of(numbers)) + "\n").c_str(), stdout);

@@ -1,10 +1,8 @@
 #include <memory>
 
 #include "trainer/command.h"
+#include "trainer/commands/train_to_end.h"
 #include "trainer/dry_run.h"
-#include "trainer/esft.h"
-#include "trainer/stop_signal.h"
-#include "trainer/train_run.h"
 
 namespace dsmoe::train {
 namespace {
@@ -24,14 +22,13 @@ Verb TrainCommand::verb() {
           {{"config", &config_path, "YAML file", /*required=*/true},
            {"overrides", &overrides, "key=value ..."},
            {"--dry-run", &dry_run, "print the resolved run, parameters, memory and traffic; stop"},
-           {"--json", &json, "with --dry-run: one JSON object on stdout"}}};
+           json_argument(*this)}};
 }
 
 int TrainCommand::run(CommandContext& context) {
   const config::RunConfig config = resolve_on_all(config_path, overrides, context);
   if (dry_run) return show_dry_run(config, json, context);
-  catch_stop_signals();
-  return TrainRun(settle_experts(config, context), context).run();
+  return train_to_end(config, json, context);
 }
 
 }  // namespace
