@@ -21,6 +21,9 @@ KEPT = {
     "drop": {"kind": "none"},
     "batch": {"sequences": 32, "micro_sequences": 32, "pool": 1},
 }
+# Of which each layer leaves holes.
+DEEP = merged(KEPT, {"model": {"num_hidden_layers": 32, "intermediate_size": 256},
+                     "batch": {"sequences": 16, "micro_sequences": 16}})
 
 
 def cpu_has(flag):
@@ -55,9 +58,14 @@ class MemoryTest(MemoryCheck, CliTest):
                 self.assertGreater(all_taken - taken, announced // 2)
                 self.assertLess(abs(all_taken - taken - announced), max(NOISE, announced // 6))
 
+    def test_holes_of_many_layers_are_filled(self):
+        deep = self.write_config("deep.yaml", base=DEEP)
+        for mode in ("", "mla_up", "moe"):
+            with self.subTest(mode):
+                self.bench(deep, f"run.recompute=[{mode}]", steps=1)
+
     def test_what_measuring_interference_holds_of_layers_that_run_again(self):
-        deep = self.write_config("deep.yaml", base=merged(KEPT, {
-            "model": {"num_hidden_layers": 32, "intermediate_size": 256}, "batch": {"sequences": 16, "micro_sequences": 16}}))
+        deep = self.write_config("deep.yaml", base=DEEP)
         without, measured = (self.bench(deep, "run.recompute=[layer]", f"log.interference_every={every}", steps=1)
                              for every in (0, 1))
         self.assertGreater(measured[0], without[0])
