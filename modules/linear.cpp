@@ -22,10 +22,10 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
+    const RemadePtr again = from_saved(take_saved(ctx, "again"));
     const at::Tensor dy_NO = grads[0].contiguous();
     if (ctx->needs_input_grad(1)) {
-      weight_gradient([into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0],
-                       again = from_saved(take_saved(ctx, "again"))] {
+      weight_gradient([into = gradient_of(saved[1]), dy_NO, kept_NI = saved[0], again] {
         add_weight_gradient(into, dy_NO, kept_or_made(kept_NI, again));
       });
     }

@@ -37,13 +37,13 @@ void check_same_file(const std::string& path, CommandContext& context) {
 }
 
 /// A backend asked for, where the way that the ranks were started has decided otherwise.
-void warn_about_backend(const std::string& asked, Console& console) {
+void warn_about_backend(const std::string& asked, int64_t ranks, Console& console) {
   const std::string started = parallel::choose_backend("auto", parallel::find_launcher());
   if (asked == "auto" || asked == started) return;
+  if (asked == "local" && ranks > 1) return;  // which the layout refuses
   console.warn("parallel.backend=" + asked + " has no effect: " +
                (started == "local"
-                    ? "no launcher started this process, which runs alone; begin "
-                      "with mpirun -np N for more"
+                    ? "no launcher, such as mpirun, started this process, which runs alone"
                     : "a launcher started this process, whose ranks use " + started));
 }
 
@@ -76,7 +76,7 @@ config::RunConfig resolve_on_all(const std::string& yaml_path,
   broadcast_text(text, context.world);
   check_same_file(yaml_path, context);
   const config::RunConfig config = config::resolve_text(text, yaml_path, {}, search_path()).config;
-  warn_about_backend(config.parallel.backend, context.console);
+  warn_about_backend(config.parallel.backend, context.world.size(), context.console);
   return config;
 }
 

@@ -31,7 +31,6 @@ int TrainRun::run_steps() {
   LogitsRecorder recorder(directory_.logits(), session_.config.run.record_logits);
   TrainContext context{session_.config, session_.topology, session_.world, session_.groups,
                        session_.model,  session_.store,    optimizer_,     &recorder};
-  saved_step_ = state_.step;
   while (!last_step()) {
     StepReport report = train_step(context, *loader_, state_);
     saver_.poll();

@@ -44,6 +44,13 @@ data::EvalSet open_eval_set(const config::DataSource& source, config::DataConfig
 /// Whether matrix products in bf16 are faster than in fp32 here.
 bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
+bool lies_in(const std::string& path, const std::string& directory) {
+  const auto plain = [](const std::filesystem::path& p) {
+    return std::filesystem::absolute(p).lexically_normal();
+  };
+  return plain(path).parent_path() == plain(directory);
+}
+
 }  // namespace
 
 TrainRun::TrainRun(const config::RunConfig& config, CommandContext& context)
@@ -119,6 +126,8 @@ void TrainRun::restore_or_initialize() {
   if (adapts) agree(context_.world, [&] { load_origin(); });
   if (!found.empty()) {
     agree(context_.world, [&] { restore(found); });
+    warn_about_machine();
+    if (lies_in(found, directory_.checkpoints())) saved_step_ = state_.step;
     context_.console.info("resumed from " + found);
   } else if (!config.model.init_from.empty()) {
     if (!adapts) agree(context_.world, [&] { load_origin(); });
@@ -156,19 +165,30 @@ void TrainRun::restore(const std::string& step_directory) {
                     "model.init_from=" +
                     step_directory);
   }
-  warn_about_machine(saved);
   state_ = saved;
 }
 
-void TrainRun::warn_about_machine(const RunState& saved) {
-  if (saved.threads != at::get_num_threads()) {
-    context_.console.warn("not bitwise: " + std::to_string(at::get_num_threads()) +
-                          " threads per rank, the checkpoint was made with " +
-                          std::to_string(saved.threads));
+void TrainRun::warn_about_machine() {
+  const std::string made = ", the checkpoint was made with ";
+  std::string threads, cpu;
+  if (state_.threads != at::get_num_threads()) {
+    threads = "not bitwise: " + std::to_string(at::get_num_threads()) + " threads per rank" + made +
+              std::to_string(state_.threads);
   }
-  if (saved.cpu_capability != at::get_cpu_capability()) {
-    context_.console.warn("not bitwise: this CPU computes with " + at::get_cpu_capability() +
-                          ", the checkpoint was made with " + saved.cpu_capability);
+  if (state_.cpu_capability != at::get_cpu_capability()) {
+    cpu = "not bitwise: this CPU computes with " + at::get_cpu_capability() + made +
+          state_.cpu_capability;
+  }
+  warn_of_any(threads);
+  warn_of_any(cpu);
+}
+
+void TrainRun::warn_of_any(const std::string& own) {
+  const std::vector<std::string> texts = gather_texts(own, context_.world);
+  for (size_t rank = 0; rank < texts.size(); ++rank) {
+    if (texts[rank].empty()) continue;
+    const std::string where = rank == 0 ? "" : "rank " + std::to_string(rank) + ": ";
+    return context_.console.warn(where + texts[rank]);
   }
 }
 
@@ -192,10 +212,11 @@ void TrainRun::open_logs() {
 
 void TrainRun::show_start() {
   const bool on_host = session_.device.where.is_cpu();
-  if (on_host && session_.config.run.precision == config::Precision::kBf16 && !multiplies_bf16()) {
-    context_.console.warn(
-        "run.precision=bf16: this CPU has no bf16 products, steps will be slower than in fp32");
-  }
+  const bool bf16 = session_.config.run.precision == config::Precision::kBf16;
+  warn_of_any(on_host && bf16 && !multiplies_bf16()
+                  ? "run.precision=bf16: this CPU has no bf16 products, steps will be slower than "
+                    "in fp32"
+                  : "");
   context_.console.info(run_summary(session_.config, session_.topology, at::get_num_threads()));
   show_ranks();
   if (!loader_->packed().empty()) {

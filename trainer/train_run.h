@@ -48,7 +48,10 @@ class TrainRun {
   void restore(const std::string& step_directory);
   /// The weights of model.init_from, and adapters beside them as new ones begin.
   void load_origin();
-  void warn_about_machine(const RunState& saved);
+  /// What keeps a resumed run from being bitwise the one that was left; collective.
+  void warn_about_machine();
+  /// A warning that not every rank may have ("": none): the first of them, once. Collective.
+  void warn_of_any(const std::string& own);
   void open_logs();
   void show_start();
   /// Where the ranks run, with how many threads.
@@ -86,7 +89,7 @@ class TrainRun {
   CheckpointSaver saver_;
   int64_t total_steps_;
   double seconds_per_step_ = 0;
-  int64_t saved_step_ = -1;
+  int64_t saved_step_ = -1;  ///< whose checkpoint is among the run's own
   std::optional<StepReport> last_;
 };
 

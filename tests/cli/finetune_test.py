@@ -190,7 +190,9 @@ class FinetuneTest(CliTest):
         path = self.folder / "runs/score/esft.yaml"
         self.assertIn("finetune.esft.experts=runs/score/esft.yaml", out)
         self.assertFalse((self.folder / "runs/score/metrics.jsonl").exists())
+        told = self.succeed("finetune", *arguments, "--score-only", "--json").json()
         choice = yaml.safe_load(path.read_text())
+        self.assertEqual(told, {"experts": "runs/score/esft.yaml", "tokens": choice["tokens"]})
         for layer in choice["layers"].values():
             self.assertAlmostEqual(sum(layer["scores"]), 1.0, delta=1e-3)
             self.assertGreaterEqual(layer["reached"], 0.3)

@@ -1,8 +1,9 @@
 """What is said: once, whatever the number of ranks; of settings that say nothing; as one JSON object."""
 import json
+import subprocess
 import unittest
 
-from support import CliTest, metrics
+from support import BINARY, LIMIT, CliTest, environment, metrics
 
 
 class MessagesTest(CliTest):
@@ -34,6 +35,16 @@ class MessagesTest(CliTest):
         resumed = self.finish(run, "schedule.steps=3", "run.threads=2", ranks=2)
         self.assertEqual(resumed.err.count("warning: not bitwise: 2 threads per rank"), 1, resumed)
 
+    def test_a_warning_of_one_rank_names_it(self):
+        run = self.train("mixed", "schedule.steps=2", ranks=2)
+        arguments = ("train", str(self.folder / "mixed.yaml"), f"run.name={run.name}", "schedule.steps=3")
+        command = [*self.command(*arguments, ranks=1), ":", "-np", "1", "env", "ATEN_CPU_CAPABILITY=default", BINARY,
+                   *arguments]
+        resumed = subprocess.run(command, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL,
+                                 capture_output=True, text=True, timeout=LIMIT, check=True)
+        self.assertIn("warning: rank 1: not bitwise: this CPU computes with DEFAULT", resumed.stderr)
+        self.assertEqual(resumed.stderr.count("warning: "), 1, resumed.stderr)
+
     def test_settings_that_say_nothing_are_refused(self):
         model = self.train("whole", "schedule.steps=2") / "checkpoints/step-00000002/model"
         for expected, arguments in {
@@ -45,6 +56,9 @@ class MessagesTest(CliTest):
                 "0 to 1 is put off": ("inspect", "--schedule", "zb_h1", "--put-off", 2)}.items():
             with self.subTest(expected):
                 self.refuse(expected, *arguments)
+        for arguments in (("--show", 1, "--json"), ("--show", 1, "--score-only"), ("--dry-run", "--score-only")):
+            refused = self.dsmoe("finetune", self.config, *arguments)
+            self.assertEqual((refused.code, "excludes" in refused.err), (2, True), refused)
         self.assertFalse((self.folder / "c.yaml").exists())
 
     def test_a_backend_that_the_start_did_not_choose_is_told(self):
@@ -65,6 +79,7 @@ class MessagesTest(CliTest):
         alone = self.succeed("inspect", self.config, *wide).json()
         together = self.succeed("inspect", self.config, *wide, ranks=8).json()
         self.assertEqual(alone, together)
+        self.assertEqual(alone["layout"], {"ranks": 8, "pipeline": 2, "expert": 4})
         more = self.succeed("inspect", self.config, "--json").json()
         self.assertLess(alone["memory"]["weights"], more["memory"]["weights"])
         self.refuse("the number of ranks (3)", "inspect", self.config, *wide, ranks=3)
@@ -81,6 +96,12 @@ class MessagesTest(CliTest):
         again = self.succeed("train", self.config, "--json", "run.name=json0").json()
         self.assertEqual(again, done | {"directory": "runs/json0", "last": None,
                                         "checkpoint": "runs/json0/checkpoints/step-00000006"})
+
+    def test_the_checkpoint_that_is_told_is_there_also_where_nothing_was_left_to_do(self):
+        first = self.train("first") / "checkpoints/step-00000006"
+        told = self.succeed("train", self.config, "--json", "run.name=second", f"run.resume={first}").json()
+        self.assertEqual((told["step"], told["last"]), (6, None))
+        self.assertTrue((self.folder / told["checkpoint"] / "model/config.json").is_file(), told)
 
     def test_a_measured_cluster_is_told_as_well(self):
         told = self.succeed("bench", "cluster", self.config, "--json", "--output", "c.yaml").out

@@ -20,7 +20,8 @@ struct Product {
   std::weak_ptr<int> held;
   at::Tensor loss;
 
-  Product() {
+  explicit Product(bool trained = true) {
+    weight_OI.requires_grad_(trained);
     const auto token = std::make_shared<int>(0);
     held = token;
     const auto again = nn::remade_if(true, [token, x = x_NI.detach()] { return x; });
@@ -36,6 +37,13 @@ TEST_CASE("what makes an input again goes while the graph still stands") {
   product.loss.backward();
   CHECK(product.held.expired());
   CHECK(product.loss.grad_fn() != nullptr);
+}
+
+TEST_CASE("what only a frozen weight's gradient would need goes too") {
+  const Product product(/*trained=*/false);
+  CHECK_FALSE(product.held.expired());
+  product.loss.backward();
+  CHECK(product.held.expired());
 }
 
 TEST_CASE("it stays with a graph that is kept for one more pass") {

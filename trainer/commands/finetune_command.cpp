@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "configs/errors.h"
 #include "trainer/agreement.h"
@@ -37,11 +38,28 @@ Verb FinetuneCommand::verb() {
            {"overrides", &overrides, "key=value ... (model.init_from=DIR)"},
            {"--show", &show, "print so many samples, what is learned marked; stop", false,
             Range::kPositive},
-           {"--score-only", &score_only,
+           {"--score-only",
+            &score_only,
             "method esft: write each layer's scores and chosen experts to the run's esft.yaml; "
-            "stop"},
-           {"--dry-run", &dry_run, "print the resolved run, parameters, memory and traffic; stop"},
-           json_argument(*this)}};
+            "stop",
+            /*required=*/false,
+            Range::kAny,
+            {},
+            {"--show"}},
+           {"--dry-run",
+            &dry_run,
+            "print the resolved run, parameters, memory and traffic; stop",
+            /*required=*/false,
+            Range::kAny,
+            {},
+            {"--show", "--score-only"}},
+           {"--json",
+            &json,
+            "one JSON object on stdout",
+            /*required=*/false,
+            Range::kAny,
+            {},
+            {"--show"}}}};
 }
 
 void check_origin(const config::RunConfig& config) {
@@ -82,7 +100,7 @@ int show(const config::RunConfig& config, int64_t count, CommandContext& context
 }
 
 /// Scores and writes the experts that finetune.esft.experts then takes.
-int score(const config::RunConfig& config, CommandContext& context) {
+int score(const config::RunConfig& config, bool json, CommandContext& context) {
   agree(context.world, [&] { check_scores_experts(config); });
   const config::ExpertChoice choice = score_experts(config, context);
   const std::string path = expert_choice_file(config);
@@ -93,6 +111,10 @@ int score(const config::RunConfig& config, CommandContext& context) {
   });
   context.console.info(choice_table(choice) + "\nwrote " + path +
                        "; finetune.esft.experts=" + path + " takes it");
+  if (json && context.first()) {
+    const nlohmann::ordered_json told = {{"experts", path}, {"tokens", choice.tokens}};
+    std::fputs((told.dump(2) + "\n").c_str(), stdout);
+  }
   return 0;
 }
 
@@ -102,7 +124,7 @@ int FinetuneCommand::run(CommandContext& context) {
   agree(context.world, [&] { check_origin(config); });
   if (dry_run) return show_dry_run(config, json, context);
   if (show > 0) return train::show(config, show, context);
-  if (score_only) return score(config, context);
+  if (score_only) return score(config, json, context);
   return train_to_end(config, json, context);
 }
 

@@ -1,7 +1,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "configs/errors.h"
 #include "configs/hf_config.h"
@@ -34,8 +33,15 @@ struct InspectCommand final : Command {
   PlanQuestion plan;
 };
 
+/// As rank 0's host has it, so that all ranks go the same way. Collective.
+bool is_directory_on_first(const std::string& path, parallel::Communicator& world) {
+  std::string is = std::filesystem::is_directory(path) ? "yes" : "";
+  broadcast_text(is, world);
+  return !is.empty();
+}
+
 config::RunConfig configuration(const InspectCommand& command, CommandContext& context) {
-  if (!std::filesystem::is_directory(command.target)) {
+  if (!is_directory_on_first(command.target, context.world)) {
     return resolve_on_all(command.target, command.overrides, context);
   }
   config::RunConfig config;
@@ -53,8 +59,7 @@ config::RunConfig configuration(const InspectCommand& command, CommandContext& c
 parallel::Topology inspected_topology(const config::RunConfig& config, CommandContext& context) {
   if (parallel::find_launcher().present) return run_topology(config, context.world);
   const config::ParallelConfig& layout = config.parallel;
-  const int64_t ranks =
-      std::lcm(layout.pipeline * layout.expert, std::max<int64_t>(1, layout.ranks_per_node));
+  const int64_t ranks = layout.pipeline * layout.expert;
   config::check_layout(config, ranks);
   return parallel::make_topology(ranks, /*rank=*/0, layout.expert, layout.pipeline,
                                  layout.ranks_per_node);
@@ -70,7 +75,11 @@ nlohmann::ordered_json report(const config::RunConfig& config, const parallel::T
   const auto traffic = nn::count_traffic(config.model);
   const auto row = static_cast<double>(config.model.hidden_size * bytes);
   const auto verdict = config::hf_class(config.model);
-  return {{"parameters",
+  return {{"layout",
+           {{"ranks", topology.world},
+            {"pipeline", config.parallel.pipeline},
+            {"expert", config.parallel.expert}}},
+          {"parameters",
            {{"total", parameters.total},
             {"active", parameters.active},
             {"active_without_input_embedding", parameters.active_without_input_embedding},
